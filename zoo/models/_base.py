@@ -1,0 +1,72 @@
+"""The small contract that every model of the zoo keeps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from zoo.errors import ZooError
+from zoo.types import InputSpec
+
+
+class ZooModel(nn.Module, ABC):
+    """A recogniser: ``forward = forward_head(forward_features(x))``.
+
+    Subclasses set ``num_features`` and ``num_classes``, call their last linear layer by the attribute that ``classifier``
+    names, and state the input they were designed for in ``input_spec``.
+
+    Shapes: x ``[B, C, H, W]`` as ``input_spec.shape`` says -> logits ``[B, num_classes]``.
+    """
+
+    classifier: ClassVar[str] = "fc"  # attribute (and state-dict prefix) of the last linear layer
+    arch: str = ""  # name in the registry; set by create_model
+    config: dict[str, Any]  # keyword arguments of the builder; set by create_model
+    classes: tuple[str, ...] = ()  # set when weights are loaded
+    card: str = ""  # model card in Markdown; set when weights are loaded
+
+    def __init__(self, *, num_classes: int, input_spec: InputSpec) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.input_spec = input_spec
+        self.num_features = 0
+
+    @abstractmethod
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Everything before the last linear layer. Shapes: ``[B, C, H, W]`` -> ``[B, num_features]``."""
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """The last linear layer. Shapes: ``[B, num_features]`` -> ``[B, num_classes]``, unchanged if ``pre_logits``."""
+        return features if pre_logits else self.get_classifier()(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Class logits. Raises ZooError if the channels or the size of ``x`` are not those of ``input_spec``."""
+        self.check_input(x)
+        return self.forward_head(self.forward_features(x))
+
+    def check_input(self, x: Tensor) -> None:
+        """Refuse a tensor that cannot be this model's input, before a layer does it in its own words."""
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.input_spec.shape:
+            spec = self.input_spec
+            raise ZooError(f"{self.arch or type(self).__name__} wants [B, {', '.join(map(str, spec.shape))}] (channels "
+                           f"{', '.join(spec.channels)}), got {list(x.shape)}; zoo.inputs.prepare(clip, model.input_spec) makes it")
+
+    def get_classifier(self) -> nn.Module:
+        """The last linear layer."""
+        return getattr(self, self.classifier)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the last linear layer by a fresh one, on the device and in the precision of the old one.
+
+        With ``num_classes=0`` the model returns its features.
+        """
+        if num_classes < 0:
+            raise ZooError(f"num_classes is {num_classes}; it must be 0 (features) or the number of classes")
+        old = next(self.get_classifier().parameters(), next(self.parameters()))
+        head = nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        setattr(self, self.classifier, head.to(device=old.device, dtype=old.dtype))
+        self.num_classes = num_classes
+        self.classes = ()
+        if getattr(self, "config", None) is not None:
+            self.config = {**self.config, "num_classes": num_classes}
