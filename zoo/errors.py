@@ -49,4 +49,6 @@ _INSTALL = {"faces": "pip install --no-deps facenet-pytorch"}
 def missing_extra(extra: str, package: str, purpose: str) -> MissingExtra:
     """Build the error for a missing optional dependency, with the one command that installs it."""
     command = _INSTALL.get(extra, f"pip install 'au-graph-zoo[{extra}]'")
-    return MissingExtra(f"{purpose} needs {package}, which is not installed: run `{command}` (or `uv run --extra {extra} …`)")
+    return MissingExtra(
+        f"{purpose} needs {package}, which is not installed: run `{command}` (or `uv run --extra {extra} …`)"
+    )

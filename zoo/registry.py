@@ -48,8 +48,10 @@ def register(builder: Builder) -> Builder:
         raise ZooError(f"a model named {name!r} is already registered by {home}; choose another function name")
     for parameter in list(inspect.signature(builder).parameters.values()):
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY or parameter.default is inspect.Parameter.empty:
-            raise ZooError(f"builder {name}: argument {parameter.name!r} must be keyword-only with a default, "
-                           f"since the arguments are the model's configuration")
+            raise ZooError(
+                f"builder {name}: argument {parameter.name!r} must be keyword-only with a default, "
+                f"since the arguments are the model's configuration"
+            )
     _REGISTERED[name] = builder
     return builder
 
@@ -60,7 +62,9 @@ def _packaged() -> dict[str, Entry]:
     for path in sorted(_MODELS.glob("[!_]*.py")):
         module = f"zoo.models.{path.stem}"
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and any(isinstance(d, ast.Name) and d.id == "register" for d in node.decorator_list):
+            if isinstance(node, ast.FunctionDef) and any(
+                isinstance(d, ast.Name) and d.id == "register" for d in node.decorator_list
+            ):
                 if node.name in entries:
                     raise ZooError(f"{module} registers {node.name!r}, which {entries[node.name].module} already holds")
                 entries[node.name] = Entry(node.name, module, (ast.get_docstring(node) or "").split("\n")[0])
@@ -69,7 +73,11 @@ def _packaged() -> dict[str, Entry]:
 
 def entries() -> dict[str, Entry]:
     """All architectures by name, without importing any of the packaged ones."""
-    own = {n: Entry(n, b.__module__, (b.__doc__ or "").split("\n")[0]) for n, b in _REGISTERED.items() if n not in _packaged()}
+    own = {
+        n: Entry(n, b.__module__, (b.__doc__ or "").split("\n")[0])
+        for n, b in _REGISTERED.items()
+        if n not in _packaged()
+    }
     return dict(sorted({**_packaged(), **own}.items(), key=lambda item: _natural(item[0])))
 
 

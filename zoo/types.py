@@ -42,7 +42,9 @@ class InputSpec:
                 raise ZooError(f"InputSpec.{name} is {getattr(self, name)!r}; known: {', '.join(get_args(allowed))}")
         wrong = [c for c in self.channels if c not in get_args(Channel)]
         if wrong or not self.channels or len(set(self.channels)) != len(self.channels):
-            raise ZooError(f"InputSpec.channels is {self.channels}; choose each at most once from {', '.join(get_args(Channel))}")
+            raise ZooError(
+                f"InputSpec.channels is {self.channels}; choose each at most once from {', '.join(get_args(Channel))}"
+            )
         if self.size < 1 or self.map_size < 1:
             raise ZooError(f"InputSpec.size and map_size are pixels, at least 1; got {self.size} and {self.map_size}")
 

@@ -49,8 +49,10 @@ class ZooModel(nn.Module, ABC):
         """Refuse a tensor that cannot be this model's input, before a layer does it in its own words."""
         if x.ndim != 4 or tuple(x.shape[1:]) != self.input_spec.shape:
             spec = self.input_spec
-            raise ZooError(f"{self.arch or type(self).__name__} wants [B, {', '.join(map(str, spec.shape))}] (channels "
-                           f"{', '.join(spec.channels)}), got {list(x.shape)}; zoo.inputs.prepare(clip, model.input_spec) makes it")
+            raise ZooError(
+                f"{self.arch or type(self).__name__} wants [B, {', '.join(map(str, spec.shape))}] (channels "
+                f"{', '.join(spec.channels)}), got {list(x.shape)}; zoo.inputs.prepare(clip, model.input_spec) makes it"
+            )
 
     def get_classifier(self) -> nn.Module:
         """The last linear layer."""

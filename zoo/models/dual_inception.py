@@ -25,12 +25,14 @@ class Inception(nn.Module):
         def conv(channels: int, kernel: int) -> nn.Sequential:
             return nn.Sequential(nn.Conv2d(channels, width, kernel, padding=kernel // 2), nn.ReLU())
 
-        self.branches = nn.ModuleList([
-            conv(in_channels, 1),
-            nn.Sequential(conv(in_channels, 1), conv(width, 3)),
-            nn.Sequential(conv(in_channels, 1), conv(width, 5)),
-            nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), conv(in_channels, 1)),
-        ])
+        self.branches = nn.ModuleList(
+            [
+                conv(in_channels, 1),
+                nn.Sequential(conv(in_channels, 1), conv(width, 3)),
+                nn.Sequential(conv(in_channels, 1), conv(width, 5)),
+                nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), conv(in_channels, 1)),
+            ]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """All branches, concatenated over channels."""
@@ -50,11 +52,18 @@ class DualInception(ZooModel):
         stream_channels: channels that each stream takes, 1 (u | v) or 3 (the authors' PNGs: 6,449,963 parameters).
         input_spec: two channels of 28 px.
 
-    Shapes: ``[B, 2, 28, 28]`` (u, v; repeated where a stream takes 3) -> ``[B, num_classes]``. Parameters: 6,449,867 at 3 classes.
+    Shapes: ``[B, 2, 28, 28]`` (u, v; repeated where a stream takes 3) -> ``[B, num_classes]``.
+    Parameters: 6,449,867 at 3 classes.
     """
 
-    def __init__(self, *, num_classes: int = 3, dropout: float = 0.0, stream_channels: int = 1,
-                 input_spec: InputSpec | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        num_classes: int = 3,
+        dropout: float = 0.0,
+        stream_channels: int = 1,
+        input_spec: InputSpec | None = None,
+    ) -> None:
         super().__init__(num_classes=num_classes, input_spec=input_spec or InputSpec(channels=("u", "v")))
         self.stream_channels = stream_channels
         self.stream_u, self.stream_v = self._stream(stream_channels), self._stream(stream_channels)
@@ -76,7 +85,10 @@ class DualInception(ZooModel):
 
 
 @register
-def dual_inception(*, num_classes: int = 3, dropout: float = 0.0, stream_channels: int = 1,
-                   input_spec: InputSpec | None = None) -> DualInception:
+def dual_inception(
+    *, num_classes: int = 3, dropout: float = 0.0, stream_channels: int = 1, input_spec: InputSpec | None = None
+) -> DualInception:
     """Two-stream Inception CNN on u and v (Zhou et al., FG 2019)."""
-    return DualInception(num_classes=num_classes, dropout=dropout, stream_channels=stream_channels, input_spec=input_spec)
+    return DualInception(
+        num_classes=num_classes, dropout=dropout, stream_channels=stream_channels, input_spec=input_spec
+    )

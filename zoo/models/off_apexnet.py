@@ -41,8 +41,13 @@ class OFFApexNet(ZooModel):
     def _stream() -> nn.Sequential:
         # ReLU after the pooling gives the same numbers as before it (both are monotone) on a quarter of the elements
         return nn.Sequential(
-            nn.Conv2d(1, 6, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(),
-            nn.Conv2d(6, 16, 5, padding=2), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(),
+            nn.Conv2d(1, 6, 5, padding=2),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(6, 16, 5, padding=2),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Flatten(),
         )
 
     def forward_features(self, x: Tensor) -> Tensor:

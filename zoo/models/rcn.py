@@ -28,17 +28,37 @@ class _Stem(nn.Module):
     def __init__(self, kind: Stem, channels: int, width: int, dropout: float) -> None:
         super().__init__()
         if kind == "plain":
-            self.streams = nn.ModuleList([nn.Sequential(
-                nn.Conv2d(channels, width, 5), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(dropout))])
+            self.streams = nn.ModuleList(
+                [
+                    nn.Sequential(
+                        nn.Conv2d(channels, width, 5),
+                        nn.BatchNorm2d(width),
+                        nn.ReLU(),
+                        nn.MaxPool2d(2),
+                        nn.Dropout(dropout),
+                    )
+                ]
+            )
             return
         # (maps, dilation = padding, stride); the wide stem strides, the searched one pools
-        layout = [(width // 2, 1, 3), (width // 4, 2, 3), (width // 4, 3, 3)] if kind == "wide" else [(width // 2, 1, 1), (width // 2, 3, 1)]
+        layout = (
+            [(width // 2, 1, 3), (width // 4, 2, 3), (width // 4, 3, 3)]
+            if kind == "wide"
+            else [(width // 2, 1, 1), (width // 2, 3, 1)]
+        )
         pool = [] if kind == "wide" else [nn.MaxPool2d(3, stride=3, padding=1)]
-        self.streams = nn.ModuleList([
-            nn.Sequential(nn.Conv2d(channels, maps, 3, stride=stride, padding=dilation, dilation=dilation), nn.ReLU(),
-                          nn.BatchNorm2d(maps), *pool, nn.Dropout(dropout))
-            for maps, dilation, stride in layout
-        ])
+        self.streams = nn.ModuleList(
+            [
+                nn.Sequential(
+                    nn.Conv2d(channels, maps, 3, stride=stride, padding=dilation, dilation=dilation),
+                    nn.ReLU(),
+                    nn.BatchNorm2d(maps),
+                    *pool,
+                    nn.Dropout(dropout),
+                )
+                for maps, dilation, stride in layout
+            ]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([stream(x) for stream in self.streams], 1)
@@ -105,16 +125,34 @@ class RCN(ZooModel):
     Parameters at 3 classes: A, S 55,747 and W, P, C, F 52,675 (C=64, P=7); 15,331 and 13,795 (C=32, P=5).
     """
 
-    def __init__(self, *, num_classes: int = 3, stem: Stem = "wide", block: Block = "dense", attention: Attention = "embedded",
-                 width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        num_classes: int = 3,
+        stem: Stem = "wide",
+        block: Block = "dense",
+        attention: Attention = "embedded",
+        width: int = 64,
+        pool: int = 7,
+        dropout: float = 0.5,
+        input_spec: InputSpec | None = None,
+    ) -> None:
         super().__init__(num_classes=num_classes, input_spec=input_spec or InputSpec(size=60, map_size=60))
-        for name, value, allowed in (("stem", stem, Stem), ("block", block, Block), ("attention", attention, Attention)):
+        for name, value, allowed in (
+            ("stem", stem, Stem),
+            ("block", block, Block),
+            ("attention", attention, Attention),
+        ):
             if value not in get_args(allowed):
                 raise ZooError(f"RCN: {name} is {value!r}; known: {', '.join(get_args(allowed))}")
         if attention == "embedded" and block != "dense":
-            raise ZooError("RCN: the embedded attention lives in the dense block; choose block='dense' or another attention")
+            raise ZooError(
+                "RCN: the embedded attention lives in the dense block; choose block='dense' or another attention"
+            )
         if width < 4 or width % 4:
-            raise ZooError(f"RCN: width is {width}; the wide stem splits it in 2, 4 and 4, so it must be a multiple of 4")
+            raise ZooError(
+                f"RCN: width is {width}; the wide stem splits it in 2, 4 and 4, so it must be a multiple of 4"
+            )
         if self.input_spec.size < 20:
             raise ZooError(f"RCN: the input is {self.input_spec.size} px; the stem and the block need at least 20")
         self.attention, self.pool = attention, pool
@@ -131,8 +169,10 @@ class RCN(ZooModel):
 
     def _mask(self, x: Tensor, *, average_channels: bool = False) -> Tensor:
         if not isinstance(self.fc, nn.Linear):
-            raise ZooError(f"RCN with attention={self.attention!r} makes its mask from the classifier's weights, "
-                           f"so it has no features without one; take attention='none' or forward_features before num_classes=0")
+            raise ZooError(
+                f"RCN with attention={self.attention!r} makes its mask from the classifier's weights, "
+                f"so it has no features without one; take attention='none' or forward_features before num_classes=0"
+            )
         weight = self.fc.weight.view(self.num_classes, -1, self.pool, self.pool)
         if average_channels:
             weight = weight.mean(1, keepdim=True)
@@ -145,48 +185,108 @@ class RCN(ZooModel):
             maps = maps * F.interpolate(self._mask(x, average_channels=True), maps.shape[-2:])
         mask = self._mask(maps) if self.attention in ("pooled", "embedded") else None
         out = F.adaptive_avg_pool2d(self.block(maps, mask if self.attention == "embedded" else None), self.pool)
-        if self.attention == "pooled":
+        if mask is not None and self.attention == "pooled":
             out = out * mask
         return out.flatten(1)
 
 
 @register
-def rcn_a(*, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None) -> RCN:
+def rcn_a(
+    *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
+) -> RCN:
     """Recurrent CNN with attention (Xia et al., TIP 2020)."""
-    return RCN(num_classes=num_classes, stem="plain", block="recurrent", attention="pooled", width=width, pool=pool,
-               dropout=dropout, input_spec=input_spec)
+    return RCN(
+        num_classes=num_classes,
+        stem="plain",
+        block="recurrent",
+        attention="pooled",
+        width=width,
+        pool=pool,
+        dropout=dropout,
+        input_spec=input_spec,
+    )
 
 
 @register
-def rcn_s(*, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None) -> RCN:
+def rcn_s(
+    *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
+) -> RCN:
     """Recurrent CNN with dense shortcuts (Xia et al., TIP 2020)."""
-    return RCN(num_classes=num_classes, stem="plain", block="dense", attention="none", width=width, pool=pool,
-               dropout=dropout, input_spec=input_spec)
+    return RCN(
+        num_classes=num_classes,
+        stem="plain",
+        block="dense",
+        attention="none",
+        width=width,
+        pool=pool,
+        dropout=dropout,
+        input_spec=input_spec,
+    )
 
 
 @register
-def rcn_w(*, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None) -> RCN:
+def rcn_w(
+    *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
+) -> RCN:
     """Recurrent CNN with a wide stem (Xia et al., TIP 2020)."""
-    return RCN(num_classes=num_classes, stem="wide", block="recurrent", attention="none", width=width, pool=pool,
-               dropout=dropout, input_spec=input_spec)
+    return RCN(
+        num_classes=num_classes,
+        stem="wide",
+        block="recurrent",
+        attention="none",
+        width=width,
+        pool=pool,
+        dropout=dropout,
+        input_spec=input_spec,
+    )
 
 
 @register
-def rcn_p(*, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None) -> RCN:
+def rcn_p(
+    *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
+) -> RCN:
     """Recurrent CNN with the searched mix of modules (Xia et al., TIP 2020)."""
-    return RCN(num_classes=num_classes, stem="searched", block="dense", attention="pooled", width=width, pool=pool,
-               dropout=dropout, input_spec=input_spec)
+    return RCN(
+        num_classes=num_classes,
+        stem="searched",
+        block="dense",
+        attention="pooled",
+        width=width,
+        pool=pool,
+        dropout=dropout,
+        input_spec=input_spec,
+    )
 
 
 @register
-def rcn_c(*, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None) -> RCN:
+def rcn_c(
+    *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
+) -> RCN:
     """Recurrent CNN with cascaded modules (Xia et al., TIP 2020)."""
-    return RCN(num_classes=num_classes, stem="wide", block="dense", attention="input", width=width, pool=pool,
-               dropout=dropout, input_spec=input_spec)
+    return RCN(
+        num_classes=num_classes,
+        stem="wide",
+        block="dense",
+        attention="input",
+        width=width,
+        pool=pool,
+        dropout=dropout,
+        input_spec=input_spec,
+    )
 
 
 @register
-def rcn_f(*, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None) -> RCN:
+def rcn_f(
+    *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
+) -> RCN:
     """Recurrent CNN with attention embedded in the dense block (Xia et al., TIP 2020)."""
-    return RCN(num_classes=num_classes, stem="wide", block="dense", attention="embedded", width=width, pool=pool,
-               dropout=dropout, input_spec=input_spec)
+    return RCN(
+        num_classes=num_classes,
+        stem="wide",
+        block="dense",
+        attention="embedded",
+        width=width,
+        pool=pool,
+        dropout=dropout,
+        input_spec=input_spec,
+    )

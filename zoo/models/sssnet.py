@@ -28,8 +28,12 @@ class SSSNet(ZooModel):
         super().__init__(num_classes=num_classes, input_spec=input_spec or InputSpec(size=64, map_size=64))
         channels = self.input_spec.shape[0]
         # ReLU after the pooling gives the same numbers as before it (both are monotone) on a ninth of the elements
-        self.block1 = nn.Sequential(nn.Conv2d(channels, 32, 5), nn.MaxPool2d(3), nn.ReLU(), nn.BatchNorm2d(32), nn.Dropout2d(dropout))
-        self.block2 = nn.Sequential(nn.Conv2d(32, 64, 3), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(64), nn.Dropout2d(dropout))
+        self.block1 = nn.Sequential(
+            nn.Conv2d(channels, 32, 5), nn.MaxPool2d(3), nn.ReLU(), nn.BatchNorm2d(32), nn.Dropout2d(dropout)
+        )
+        self.block2 = nn.Sequential(
+            nn.Conv2d(32, 64, 3), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(64), nn.Dropout2d(dropout)
+        )
         self.num_features = 256
         self.fc1 = nn.Linear(64 * 9 * 9, self.num_features)
         self.dropout = nn.Dropout(dropout)

@@ -6,9 +6,14 @@ IEEE FG 2019, arXiv:1902.03634.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from zoo.errors import WeightError
 from zoo.models._base import ZooModel
 from zoo.registry import register
 from zoo.types import InputSpec
@@ -33,7 +38,9 @@ class STSTNet(ZooModel):
     Shapes: ``[B, 3, 28, 28]`` -> ``[B, num_classes]``. Parameters: 1,683 at 3 classes.
     """
 
-    def __init__(self, *, num_classes: int = 3, padding: int = 1, dropout: float = 0.5, input_spec: InputSpec | None = None) -> None:
+    def __init__(
+        self, *, num_classes: int = 3, padding: int = 1, dropout: float = 0.5, input_spec: InputSpec | None = None
+    ) -> None:
         super().__init__(num_classes=num_classes, input_spec=input_spec or InputSpec())
         channels = self.input_spec.shape[0]
         self.conv1 = nn.Conv2d(channels, 3, 3, padding=padding)
@@ -48,12 +55,49 @@ class STSTNet(ZooModel):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """See :meth:`ZooModel.forward_features`; 400 features."""
-        streams = ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))
-        maps = [self.dropout(self.maxpool(norm(conv(x).relu()))) for conv, norm in streams]  # each [B, 3|5|8, 10, 10]
-        return self.avgpool(torch.cat(maps, 1)).flatten(1)
+        # The three streams do the same to the same picture, so they run as one of 16 maps: half the time, the same numbers.
+        convs, norms = (self.conv1, self.conv2, self.conv3), (self.bn1, self.bn2, self.bn3)
+        weight = torch.cat([c.weight for c in convs])
+        bias = torch.cat([c.get_parameter("bias") for c in convs])
+        maps = F.conv2d(x, weight, bias, padding=self.conv1.padding).relu_()  # [B, 16, 28, 28]
+        return self.avgpool(self.dropout(self.maxpool(_joint_norm(maps, norms)))).flatten(1)
+
+
+def _joint_norm(x: Tensor, norms: Sequence[nn.BatchNorm2d]) -> Tensor:
+    """Batch normalisation of concatenated maps with the parameters and running statistics of several layers."""
+    means, variances = [n.get_buffer("running_mean") for n in norms], [n.get_buffer("running_var") for n in norms]
+    mean, var = torch.cat(means), torch.cat(variances)
+    weight, bias = torch.cat([n.weight for n in norms]), torch.cat([n.bias for n in norms])
+    training, first = norms[0].training, norms[0]
+    out = F.batch_norm(x, mean, var, weight, bias, training, first.momentum or 0.0, first.eps)
+    if training:
+        sizes = [n.num_features for n in norms]
+        with torch.no_grad():
+            for old, new in zip([*means, *variances], [*mean.split(sizes), *var.split(sizes)], strict=True):
+                old.copy_(new)
+            for norm in norms:
+                norm.get_buffer("num_batches_tracked").add_(1)
+    return out
 
 
 @register
-def ststnet(*, num_classes: int = 3, padding: int = 1, dropout: float = 0.5, input_spec: InputSpec | None = None) -> STSTNet:
+def ststnet(
+    *, num_classes: int = 3, padding: int = 1, dropout: float = 0.5, input_spec: InputSpec | None = None
+) -> STSTNet:
     """Shallow three-stream CNN on u, v and strain (Liong et al., FG 2019)."""
     return STSTNet(num_classes=num_classes, padding=padding, dropout=dropout, input_spec=input_spec)
+
+
+def convert_published(state: Mapping[str, Tensor]) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """Arguments and state of the authors' PyTorch files (one per held-out subject).
+
+    Their code pads by 2 and feeds what ``cv2.imread`` returns: channels strain, v, u, raw 0..255.
+
+    Raises:
+        WeightError: the keys are not those of the authors' network.
+    """
+    wanted = {f"{layer}.weight" for layer in ("conv1", "conv2", "conv3", "bn1", "bn2", "bn3", "fc")}
+    if missing := sorted(wanted - set(state)):
+        raise WeightError(f"this is no STSTNet of its authors: {', '.join(missing[:3])} not among its keys")
+    spec = InputSpec(channels=("strain", "v", "u"), scaling="raw255")
+    return {"num_classes": len(state["fc.weight"]), "padding": 2, "input_spec": spec}, state

@@ -1,0 +1,282 @@
+"""The command ``zoo``. Each subcommand imports what it needs when it runs, so that help and listings answer at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo._version import __version__
+from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.result import Result
+
+DEFAULT_MODEL = "ststnet.megc2019"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command. Returns the exit code: 0 done, 2 the input is at fault (one or two lines on stderr), 130 interrupted."""
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and not getattr(arguments, "takes_overrides", False):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        return int(arguments.run(arguments, rest) or 0)
+    except ZooError as error:
+        print(f"zoo: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("zoo: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `zoo models | head`
+        sys.stderr.close()
+        return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser, with one subparser per command."""
+    parser = argparse.ArgumentParser(
+        prog="zoo",
+        description="The model zoo for facial micro-expression recognition.",
+        epilog="`zoo COMMAND --help` explains a command. Research use; a micro-expression is no lie detector.",
+    )
+    parser.add_argument("--version", action="version", version=f"zoo {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    models = commands.add_parser("models", help="list architectures and pretrained weights")
+    models.add_argument("pattern", nargs="?", default="*", help="shell pattern, e.g. 'rcn_*'")
+    models.add_argument("--pretrained", action="store_true", help="weights only")
+    models.add_argument("--json", action="store_true", help="machine-readable")
+    models.set_defaults(run=_models)
+
+    predict = commands.add_parser("predict", help="read a micro-expression from a video or a folder of frames")
+    predict.add_argument(
+        "path", nargs="?", help="video file or folder of numbered frames; without it, a synthetic sample clip"
+    )
+    predict.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME",
+        help=f"weights: a name of `zoo models --pretrained`, local-dir:PATH or hf-hub:owner/name (default {DEFAULT_MODEL})",
+    )
+    predict.add_argument(
+        "--onset", type=int, metavar="N", help="frame number (from 0) where the expression starts; found if not given"
+    )
+    predict.add_argument("--apex", type=int, metavar="N", help="frame number where it is strongest; found if not given")
+    predict.add_argument(
+        "--fps", type=float, help="frames per second, where the input does not say (folders) or says it wrongly"
+    )
+    predict.add_argument(
+        "--out", type=Path, metavar="DIR", help="where prediction.json and prediction.png go (default out/NAME)"
+    )
+    predict.add_argument("--json", action="store_true", help="print prediction.json in place of the table")
+    predict.set_defaults(run=_predict)
+
+    train = commands.add_parser(
+        "train",
+        help="train or fine-tune by recipe, write a checkpoint",
+        epilog="Every field of a recipe is a flag: --model.lr 1e-3 --data.root PATH --trainer.max_epochs 20",
+    )
+    train.add_argument(
+        "--config",
+        action="append",
+        required=True,
+        metavar="RECIPE",
+        help="YAML file or name of a shipped recipe; repeat to overlay",
+    )
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/RECIPE-train)")
+    train.add_argument(
+        "--wandb", action="store_true", help="log to Weights & Biases (offline unless you are logged in)"
+    )
+    train.set_defaults(run=_train, takes_overrides=True)
+
+    loso = commands.add_parser(
+        "loso",
+        help="leave-one-subject-out by recipe: train every fold, score the pooled predictions",
+        epilog="Every field of a recipe is a flag: --data.root PATH. An interrupted run goes on where it stopped.",
+    )
+    loso.add_argument(
+        "--config", action="append", metavar="RECIPE", help="YAML file or name of a shipped recipe; repeat to overlay"
+    )
+    loso.add_argument(
+        "--baseline",
+        choices=("majority", "svm"),
+        help="a classical reference point in place of a recipe; needs --data.root",
+    )
+    loso.add_argument("--seeds", type=int, default=5, help="runs with different seeds, 0 to N-1 (default 5)")
+    loso.add_argument(
+        "--folds", default="", help="comma-separated test persons, e.g. casme2/sub01,samm/006; stored, not scored"
+    )
+    loso.add_argument(
+        "--workers", type=int, default=1, help="processes, one thread each (default 1; 0: in this process)"
+    )
+    loso.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/RECIPE)")
+    loso.set_defaults(run=_loso, takes_overrides=True)
+
+    convert = commands.add_parser("convert", help="turn weights that authors published into a checkpoint folder")
+    convert.add_argument("arch", help="architecture, e.g. ststnet")
+    convert.add_argument("source", help="the authors' file, e.g. a PyTorch state dict (.pth)")
+    convert.add_argument(
+        "--out", required=True, metavar="DIR", help='folder to write; zoo.load("local-dir:DIR") opens it'
+    )
+    convert.set_defaults(run=_convert)
+    return parser
+
+
+def _models(arguments: argparse.Namespace, _: list[str]) -> int:
+    from zoo.registry import entries, list_models
+    from zoo.weights import index
+
+    weights = {name: index()[name] for name in list_models(arguments.pattern, pretrained=True)}
+    architectures = {} if arguments.pretrained else {n: entries()[n].summary for n in list_models(arguments.pattern)}
+    if arguments.json:
+        print(json.dumps({"architectures": architectures, "weights": weights}, indent=1))
+        return 0
+    if not weights and not architectures:
+        raise ZooError(f"nothing matches {arguments.pattern!r}; `zoo models` lists all")
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if architectures:
+        table = Table(
+            "architecture", "what", "weights", box=None, pad_edge=False, title="Architectures", title_justify="left"
+        )
+        for name, summary in architectures.items():
+            table.add_row(name, summary, " ".join(w for w in index() if w.startswith(f"{name}.")) or "-")
+        console.print(table)
+    if weights:
+        table = Table(
+            "weights",
+            "LOSO UF1",
+            "UAR",
+            "parameters",
+            "licence",
+            "trained on",
+            box=None,
+            pad_edge=False,
+            title="\nPretrained weights" if architectures else "Pretrained weights",
+            title_justify="left",
+        )
+        for name, entry in weights.items():
+            full = entry["metrics"]["full"]
+            table.add_row(
+                name,
+                _spread(full["uf1"]),
+                _spread(full["uar"]),
+                f"{entry['parameters']:,}",
+                entry["licence"],
+                ", ".join(entry["trained_on"]),
+            )
+        console.print(table)
+        console.print(
+            "LOSO: mean ± standard deviation over seeds; zoo.load(NAME) loads, `zoo predict --model NAME` runs.",
+            style="dim",
+        )
+    return 0
+
+
+def _spread(metric: dict[str, Any]) -> str:
+    return f"{metric['mean']:.3f}" + (f" ± {metric['std']:.3f}" if metric["std"] is not None else "")
+
+
+def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from zoo.predictor import predict, predict_sample
+
+    console = Console(stderr=True)  # the answer goes to stdout alone
+    out = arguments.out or Path("out") / (Path(arguments.path).stem if arguments.path else "sample")
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("frames", total=None)
+
+        def progress(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if arguments.path is None:
+            given = [n for n in ("onset", "apex", "fps") if getattr(arguments, n) is not None]
+            if given:
+                raise ZooError(f"--{given[0]} belongs to a video of yours; the sample clip brings its own")
+            result = predict_sample(model=arguments.model, out=out, progress=progress)
+        else:
+            result = predict(
+                arguments.path, model=arguments.model, onset=arguments.onset, apex=arguments.apex, fps=arguments.fps,
+                min_face=arguments.min_face, out=out, progress=progress,
+            )  # fmt: skip
+    if arguments.json:
+        print((out / "prediction.json").read_text(encoding="utf-8"), end="")
+        return 0
+    _print_result(result, out)
+    return 0
+
+
+def _print_result(result: Result, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    prediction = result.prediction
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, p in sorted(zip(prediction.classes, prediction.probabilities, strict=True), key=lambda item: -item[1]):
+        best = name == prediction.label
+        table.add_row(Text(name, style="bold" if best else ""), f"{p:6.1%}", Text("█" * round(30 * p), style="green" if best else "dim"))
+    console.print(f"[bold]{result.source}[/] read by {result.model}" + (" [yellow](synthetic clip)[/]" if result.synthetic else ""))
+    console.print(table)
+    seconds = [f"{t:.2f} s" if t is not None else "time unknown" for t in result.times]
+    interval = result.interval
+    console.print(
+        f"onset frame {interval.onset} ({seconds[0]}), apex frame {interval.apex} ({seconds[1]}), {interval.source}; "
+        f"{result.n_frames} frames read in {result.seconds.get('total', 0.0):.1f} s", highlight=False,
+    )  # fmt: skip
+    if result.truth is not None:
+        t = result.truth
+        aus = " + ".join(f"AU{au}" for au in t["aus"])
+        verdict = "as predicted" if t["label"] == prediction.label else f"predicted {prediction.label}"
+        console.print(
+            f"truth: {t['label']} ({t['emotion']}, {aus}), onset {t['onset']}, apex {t['apex']}; {verdict}", highlight=False
+        )
+    for warning in result.warnings:
+        console.print(f"note: {warning}", style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"{out / 'prediction.png'}  {out / 'prediction.json'}", highlight=False, soft_wrap=True)
+    console.print("Research use. Not a lie detector.", style="dim")
+
+
+def _train(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    from zoo.train.commands import train
+
+    return train(arguments.config, overrides, seed=arguments.seed, out=arguments.out, wandb=arguments.wandb)
+
+
+def _loso(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    if bool(arguments.config) == bool(arguments.baseline):
+        raise ZooError("give either --config RECIPE or --baseline majority|svm")
+    if arguments.seeds < 1:
+        raise ZooError(f"--seeds is {arguments.seeds}; at least 1 is needed, 5 for a number worth quoting")
+    from zoo.train.commands import baseline, loso
+
+    if arguments.baseline:
+        return baseline(arguments.baseline, overrides, out=arguments.out)
+    folds = [f.strip() for f in arguments.folds.split(",") if f.strip()]
+    return loso(
+        arguments.config, overrides, seeds=arguments.seeds, folds=folds, workers=arguments.workers, out=arguments.out
+    )
+
+
+def _convert(arguments: argparse.Namespace, _: list[str]) -> int:
+    from zoo.convert import convert
+
+    folder = convert(arguments.arch, arguments.source, arguments.out)
+    print(f'wrote {folder}; zoo.load("local-dir:{folder}") opens it')
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""The LightningDataModule over published flow maps: data × protocol × InputSpec × fold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zoo.data.augment import mirror_maps, shift
+from zoo.data.flow_maps import FlowMaps
+from zoo.data.megc2019 import read_megc2019
+from zoo.data.splits import Fold, check_folds, grouped_kfold, loso
+from zoo.errors import ProtocolError
+from zoo.inputs import prepare_maps
+from zoo.registry import unknown
+from zoo.types import InputSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Inputs as the model eats them, as they are and mirrored, resident in memory and shared by all folds."""
+
+    data: FlowMaps
+    spec: InputSpec
+    inputs: Tensor  # [2, N, C, S, S]: as they are, mirrored
+    labels: Tensor  # [N]
+
+    @classmethod
+    def of(cls, data: FlowMaps, spec: InputSpec) -> Prepared:
+        """Prepare every clip once, through :func:`zoo.inputs.prepare_maps`."""
+        both = np.stack([prepare_maps(data.maps, spec), prepare_maps(mirror_maps(data.maps), spec)])
+        return cls(data, spec, torch.from_numpy(both), torch.from_numpy(data.labels))
+
+
+class ResidentLoader:
+    """Batches ``(inputs, labels, positions)`` cut from tensors in memory: no workers, no copies, no surprises.
+
+    Each epoch draws from a generator of its own, seeded by (seed, epoch), so that an epoch's batches depend on nothing else.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        rows: Sequence[int],
+        *,
+        batch_size: int,
+        seed: int | None = None,
+        mirror: float = 0.0,
+        shift_pixels: int = 0,
+    ) -> None:
+        self.prepared, self.rows = prepared, torch.tensor(rows, dtype=torch.long)
+        self.batch_size, self.seed, self.mirror, self.shift_pixels = (
+            min(batch_size, len(rows)),
+            seed,
+            mirror,
+            shift_pixels,
+        )
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        # a training epoch leaves its last, smaller batch out: batch normalisation on a few clips is noise
+        count = len(self.rows) / self.batch_size if self.rows.numel() else 0
+        return int(count) if self.seed is not None else -int(-count // 1)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        if self.seed is None:
+            for rows in self.rows.split(self.batch_size):
+                yield self.prepared.inputs[0, rows], self.prepared.labels[rows], rows
+            return
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
+        self.epoch += 1
+        order = self.rows[torch.randperm(len(self.rows), generator=generator)]
+        for rows in order.split(self.batch_size)[: len(self)]:
+            side = (torch.rand(len(rows), generator=generator) < self.mirror).long()
+            yield (
+                shift(self.prepared.inputs[side, rows], self.shift_pixels, generator),
+                self.prepared.labels[rows],
+                rows,
+            )
+
+
+class FlowMapsDataModule(pl.LightningDataModule):
+    """MEGC2019 flow maps, one fold at a time.
+
+    Args:
+        root: published folder or .npz, see :func:`zoo.data.megc2019.read_megc2019`.
+        fold: name of the test person (``casme2/sub01``), ``all`` to train on every clip and test on none, or ``K/N`` for
+            part K of an N-fold split by person (for trying recipes).
+        batch_size: clips per step.
+        mirror: probability of the mirrored clip.
+        shift: largest displacement in pixels of the 28 px map; scaled with the input's size.
+        seed: of order and augmentation.
+        prepared: inputs prepared earlier, shared between folds; else they are read from ``root`` at set-up.
+        input_spec: what the model eats; the command line links it from the model.
+        complete: demand the 442 clips of the challenge; False reads what is there.
+    """
+
+    def __init__(
+        self,
+        root: str = "",
+        *,
+        fold: str = "all",
+        batch_size: int = 64,
+        mirror: float = 0.5,
+        shift: int = 1,
+        seed: int = 0,
+        prepared: Prepared | None = None,
+        input_spec: InputSpec | None = None,
+        complete: bool = True,
+    ) -> None:
+        super().__init__()
+        self.root, self.fold_name, self.batch_size, self.mirror, self.shift, self.seed = (
+            root,
+            fold,
+            batch_size,
+            mirror,
+            shift,
+            seed,
+        )
+        self.prepared, self.input_spec, self.complete = prepared, input_spec, complete
+        self.fold: Fold | None = None
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read, prepare and split, once."""
+        if self.fold is not None:
+            return
+        if self.prepared is None:
+            self.prepared = Prepared.of(read_megc2019(self.root, complete=self.complete), self.input_spec or InputSpec())
+        self.fold = pick_fold(self.prepared.data, self.fold_name)
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Training clips per class."""
+        assert self.prepared is not None and self.fold is not None
+        return np.bincount(self.prepared.data.labels[list(self.fold.train)], minlength=len(self.prepared.data.classes))
+
+    def train_dataloader(self) -> ResidentLoader:
+        """Shuffled, augmented training clips of the fold."""
+        assert self.prepared is not None and self.fold is not None
+        spec = self.prepared.spec
+        return ResidentLoader(
+            self.prepared,
+            self.fold.train,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            mirror=self.mirror,
+            shift_pixels=self.shift * spec.size // spec.map_size,
+        )
+
+    def test_dataloader(self) -> ResidentLoader:
+        """Test clips of the fold, as they are."""
+        assert self.prepared is not None and self.fold is not None
+        return ResidentLoader(self.prepared, self.fold.test, batch_size=256)
+
+    predict_dataloader = test_dataloader
+
+
+def pick_fold(data: FlowMaps, name: str) -> Fold:
+    """The fold of that name: a person (leave-one-subject-out), ``all``, or ``K/N``."""
+    if name == "all":
+        return Fold(name="all", train=tuple(range(len(data))), test=())
+    part, slash, parts = name.partition("/")
+    if slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts) >= 2:
+        folds = grouped_kfold(data.people, data.labels.tolist(), folds=int(parts), seed=0)
+        check_folds(folds, data.people)
+        return folds[int(part) - 1]
+    folds = loso(data.people)
+    check_folds(folds, data.people)
+    by_name = {fold.name: fold for fold in folds}
+    if name not in by_name:
+        raise ProtocolError(str(unknown("fold", name, by_name)))
+    return by_name[name]

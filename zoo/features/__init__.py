@@ -1,0 +1,1 @@
+"""Handcrafted descriptors as scikit-learn transformers, one file each."""

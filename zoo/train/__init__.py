@@ -1,0 +1,1 @@
+"""Lightning tasks, fold runners, baselines."""

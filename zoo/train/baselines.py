@@ -1,0 +1,63 @@
+"""Classical reference points under the same folds and the same scoring as every network."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zoo.data.flow_maps import FlowMaps
+from zoo.data.splits import check_folds, loso, split_digest
+from zoo.metrics import confusion, scores
+
+Baseline = Literal["majority", "svm"]
+
+
+def run_baseline(name: Baseline, data: FlowMaps) -> dict[str, Any]:
+    """Leave-one-subject-out with ``majority`` (the training side's most frequent class) or ``svm``.
+
+    The support vector machine (RBF, C=2, balanced classes) sees standardised 7x7 block means, see
+    :class:`zoo.features.block_flow.BlockFlow`. Both are deterministic: one run, no standard deviation.
+
+    Returns:
+        A summary in the form of :func:`zoo.train.folds.score`.
+    """
+    folds = loso(data.people)
+    check_folds(folds, data.people)
+    predicted: NDArray[np.int64] = np.full(len(data), -1)
+    for fold in folds:
+        train, test = list(fold.train), list(fold.test)
+        if name == "majority":
+            predicted[test] = np.bincount(data.labels[train]).argmax()
+        else:
+            predicted[test] = _svm().fit(data.maps[train], data.labels[train]).predict(data.maps[test])
+    table = scores(data.labels, predicted, len(data.classes), data.datasets)
+    metrics = {
+        part: {m: {"mean": v, "std": None, "seeds": 1} for m, v in values.items() if m != "clips"}
+        | {"clips": int(values["clips"])}
+        for part, values in table.items()
+    }
+    return {
+        "protocol": f"leave-one-subject-out, {len(folds)} subjects, pooled",
+        "classes": list(data.classes),
+        "seeds": [0],
+        "metrics": metrics,
+        "confusion": confusion(data.labels, predicted, len(data.classes)).tolist(),
+        "keys": list(data.keys),
+        "truth": data.labels.tolist(),
+        "predicted": {"0": predicted.tolist()},
+        "select": "none",
+        "baseline": name,
+        "digests": {"inputs": data.digest, "split": split_digest(folds, data.keys)},
+    }
+
+
+def _svm() -> Any:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    from zoo.features.block_flow import BlockFlow
+
+    return make_pipeline(BlockFlow(), StandardScaler(), SVC(C=2.0, class_weight="balanced"))

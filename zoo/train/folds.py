@@ -1,0 +1,283 @@
+"""Leave-one-subject-out: one small fit per (seed, fold), one file per result, one score from all of them.
+
+The held-out subject chooses nothing: the prediction is that of the last epoch, whose number stands in the recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.data.flow_maps import FlowMaps
+from zoo.data.megc2019 import read_megc2019
+from zoo.data.splits import check_folds, loso, split_digest
+from zoo.errors import ProtocolError, ZooError
+from zoo.metrics import confusion, scores
+from zoo.registry import unknown
+from zoo.train.launch import executor
+
+Config = Mapping[str, Any]  # plain: {"model": {...}, "data": {...}, "trainer": {...}}
+
+
+def config_digest(config: Config) -> str:
+    """SHA-256 of what decides the outcome of a fit; where the data lies and which fold is run do not."""
+    data = {k: v for k, v in config["data"].items() if k not in ("root", "fold", "seed", "complete")}
+    trainer = {
+        k: config["trainer"].get(k)
+        for k in ("max_epochs", "max_steps", "precision", "gradient_clip_val", "accumulate_grad_batches")
+    }
+    plain = {"model": dict(config["model"]), "data": data, "trainer": trainer}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def fit_seed(seed: int, fold: str) -> int:
+    """Seed of one fit. Depends on nothing but its arguments: not on the worker, nor on the order of the folds."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{fold}".encode()).digest()[:4], "big")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit: plain values only, so that any process on any machine can run it."""
+
+    config: dict[str, Any]
+    seed: int
+    fold: str
+    out: str  # result file
+    split: str  # digest of the split
+
+    def run(self) -> str:
+        """Fit, predict the held-out subject, write the result under a temporary name, rename. Returns the file's path."""
+        import pytorch_lightning as pl
+        import torch
+
+        from zoo.data.module import FlowMapsDataModule
+        from zoo.train.task import RecognitionTask, collect
+
+        started = time.perf_counter()
+        number = fit_seed(self.seed, self.fold)
+        torch.manual_seed(number)
+        task = RecognitionTask(**self.config["model"])
+        root = self.config["data"]["root"]
+        maps = _maps(root, self.config["data"].get("complete", True))
+        prepared = _prepared(maps, json.dumps(task.input_spec.to_dict(), sort_keys=True))
+        options = {
+            k: v for k, v in self.config["data"].items() if k not in ("root", "fold", "seed", "complete", "prepared", "input_spec")
+        }
+        data = FlowMapsDataModule(root, fold=self.fold, seed=number, prepared=prepared, **options)
+        trainer = pl.Trainer(
+            **{
+                **self.config["trainer"],
+                "logger": False,
+                "enable_checkpointing": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+            }
+        )
+        trainer.fit(task, datamodule=data)
+        rows, truth, logits = collect(trainer.predict(task, datamodule=data))
+        if not bool(torch.isfinite(logits).all()):
+            raise ProtocolError(
+                f"fold {self.fold}, seed {self.seed}: the logits are no numbers; the training diverged, lower model.lr"
+            )
+        keys = prepared.data.keys
+        write_json(
+            Path(self.out),
+            {
+                "seed": self.seed,
+                "fold": self.fold,
+                "keys": [keys[i] for i in rows.tolist()],
+                "truth": truth.tolist(),
+                "logits": logits.tolist(),
+                "config": config_digest(self.config),
+                "inputs": maps.digest,
+                "split": self.split,
+                "seconds": round(time.perf_counter() - started, 3),
+                "versions": versions(),
+            },
+        )
+        return self.out
+
+
+@lru_cache(maxsize=2)
+def _maps(root: str, complete: bool) -> FlowMaps:
+    return read_megc2019(root, complete=complete)
+
+
+@lru_cache(maxsize=2)
+def _prepared(maps: FlowMaps, spec: str) -> Any:
+    from zoo.data.module import Prepared
+    from zoo.types import InputSpec
+
+    return Prepared.of(maps, InputSpec.from_dict(json.loads(spec)))
+
+
+def versions() -> dict[str, str]:
+    """What a number was computed with."""
+    return {
+        "python": platform.python_version(),
+        **{p: version(p) for p in ("torch", "pytorch-lightning", "numpy", "au-graph-zoo")},
+    }
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def run_loso(
+    config: Config,
+    *,
+    out: str | Path,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    folds: Sequence[str] = (),
+    workers: int = 1,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Train every (seed, fold) that has no result yet, then score.
+
+    Args:
+        config: resolved recipe, see ``zoo train --config``.
+        out: run folder. Results of an earlier, interrupted run of the same config are kept; those of another config are an error.
+        seeds: at least five for a published number.
+        folds: names of test persons; all if empty. A partial run is stored, not scored.
+        workers: processes; 0 runs here.
+        on_progress: called with (results done, results wanted).
+
+    Returns:
+        The summary that is also written to ``loso.json``; empty for a partial run.
+
+    Raises:
+        ProtocolError: an unknown fold, or results of another config, split or data in the folder.
+    """
+    data = read_megc2019(config["data"]["root"], complete=config["data"].get("complete", True))
+    every = loso(data.people)
+    check_folds(every, data.people)
+    names = [f.name for f in every]
+    for fold in folds:
+        if fold not in names:
+            raise ProtocolError(str(unknown("fold", fold, names)))
+    split = split_digest(every, data.keys)
+    folder = Path(out).expanduser()
+    wanted = [(seed, fold) for seed in seeds for fold in (folds or names)]
+    stamp = {"config": config_digest(config), "inputs": data.digest, "split": split}
+    todo = []
+    try:
+        write_json(
+            folder / "config.json",
+            {**{k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}, "digests": stamp},
+        )
+    except OSError as error:
+        raise ZooError(f"cannot write the run folder {folder}: {error.strerror}; choose another with --out") from error
+    for seed, fold in wanted:
+        path = result_path(folder, seed, fold)
+        if path.is_file():
+            held = json.loads(path.read_text(encoding="utf-8"))
+            for name, digest in stamp.items():
+                if held[name] != digest:
+                    raise ProtocolError(
+                        f"{path} comes from another {name} ({held[name][:12]}… is not {digest[:12]}…): "
+                        f"choose another --out, or delete that folder"
+                    )
+        else:
+            todo.append(Job(dict(config), seed, fold, str(path), split))
+    done = len(wanted) - len(todo)
+    on_progress(done, len(wanted))
+    with executor(workers) as pool:
+        try:
+            for future in as_completed([pool.submit(job.run) for job in todo]):
+                future.result()
+                done += 1
+                on_progress(done, len(wanted))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # what is finished is on disk; the same command resumes
+            raise
+    if folds:
+        return {}
+    summary = score(folder, seeds, data.keys, data.labels.tolist(), data.datasets, data.classes, names)
+    summary |= {
+        "digests": stamp,
+        "versions": versions(),
+        "epochs": config["trainer"].get("max_epochs"),
+        "select": "last",
+    }
+    write_json(folder / "loso.json", summary)
+    return summary
+
+
+def result_path(folder: Path, seed: int, fold: str) -> Path:
+    """Where the result of one fit lies."""
+    return folder / f"seed{seed}" / f"{fold.replace('/', '__')}.json"
+
+
+def score(
+    folder: Path,
+    seeds: Sequence[int],
+    keys: Sequence[str],
+    labels: Sequence[int],
+    datasets: Sequence[str],
+    classes: Sequence[str],
+    folds: Sequence[str],
+) -> dict[str, Any]:
+    """Pool the results of all folds per seed, score each seed once, then mean and standard deviation (n-1) over seeds.
+
+    Raises:
+        ProtocolError: a fold is missing, a clip was scored twice or never, or a stored truth differs from the data.
+    """
+    position = {key: i for i, key in enumerate(keys)}
+    predictions: dict[str, list[int]] = {}
+    table: dict[str, dict[str, list[float]]] = {}
+    total = np.zeros((len(classes), len(classes)), int)
+    for seed in seeds:
+        predicted = np.full(len(keys), -1)
+        for fold in folds:
+            path = result_path(folder, seed, fold)
+            if not path.is_file():
+                raise ProtocolError(f"{path} is missing: run the same command again, it fits only what is missing")
+            result = json.loads(path.read_text(encoding="utf-8"))
+            for key, truth, logits in zip(result["keys"], result["truth"], result["logits"], strict=True):
+                i = position[key]
+                if predicted[i] >= 0 or labels[i] != truth:
+                    raise ProtocolError(
+                        f"{path}: clip {key} was scored twice, or its truth {truth} is not the data's {labels[i]}"
+                    )
+                predicted[i] = int(np.argmax(logits))
+        if (predicted < 0).any():
+            raise ProtocolError(f"seed {seed}: {int((predicted < 0).sum())} clips have no prediction")
+        predictions[str(seed)] = predicted.tolist()
+        total += confusion(labels, predicted, len(classes))
+        for part, values in scores(labels, predicted, len(classes), datasets).items():
+            for metric, value in values.items():
+                table.setdefault(part, {}).setdefault(metric, []).append(value)
+    metrics = {
+        part: {
+            m: {"mean": float(np.mean(v)), "std": float(np.std(v, ddof=1)) if len(v) > 1 else None, "seeds": len(v)}
+            for m, v in values.items()
+            if m != "clips"
+        }
+        | {"clips": int(values["clips"][0])}
+        for part, values in table.items()
+    }
+    return {
+        "protocol": f"leave-one-subject-out, {len(folds)} subjects, pooled, last epoch",
+        "classes": list(classes),
+        "seeds": list(seeds),
+        "metrics": metrics,
+        "confusion": total.tolist(),
+        "keys": list(keys),
+        "truth": list(labels),
+        "predicted": predictions,
+    }
