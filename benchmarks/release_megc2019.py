@@ -20,6 +20,7 @@ from zoo.data.megc2019 import read_megc2019
 from zoo.registry import entries
 from zoo.train.baselines import run_baseline
 from zoo.train.commands import fit, print_scores
+from zoo.train.evaluate import evaluate
 from zoo.train.folds import run_loso
 from zoo.train.launch import quiet
 from zoo.train.recipe import parse, plain_config
@@ -151,7 +152,7 @@ def publish(
     }
     paper, reading = PAPERS[arch]
     if half:
-        reading += " Weights of matrices and convolutions are stored in half precision and widened when loaded."
+        reading += " Weights of matrices and convolutions are stored in half precision and widened when loaded; none of the 442 clips changes its class by it."
     card = megc2019_card(
         name,
         title=entries()[arch].summary.rstrip("."),
@@ -163,7 +164,12 @@ def publish(
             "always the majority": baselines["majority"],
         },
     )
+    before = [p.label for p in evaluate(model, arguments.root)["predictions"]]
     save(model, HERE / "checkpoints" / name, classes=record["classes"], card=card, half=half, record=record)
+    after = [p.label for p in evaluate(f"local-dir:{HERE / 'checkpoints' / name}", arguments.root)["predictions"]]
+    changed = sum(a != b for a, b in zip(before, after, strict=True))
+    if changed:
+        raise SystemExit(f"{name}: storing the weights changed the class of {changed} of {len(before)} clips")
     return {
         "arch": arch,
         "recipe": recipe,

@@ -59,5 +59,7 @@ def megc_real() -> Path:
     """The real composite, where somebody has it: $ZOO_MEGC2019, or ../shared/data beside the checkout."""
     path = Path(os.environ.get("ZOO_MEGC2019", Path(__file__).parents[2] / "shared" / "data" / "megc2019_flow.npz"))
     if not path.exists():
-        pytest.skip("needs the MEGC2019 flow maps (../shared/data/megc2019_flow.npz, or $ZOO_MEGC2019); their licence keeps them out")
+        pytest.skip(
+            "needs the MEGC2019 flow maps (../shared/data/megc2019_flow.npz, or $ZOO_MEGC2019); their licence keeps them out"
+        )
     return path

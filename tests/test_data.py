@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
+from tests.conftest import fake_clips, write_published_layout
 from zoo.data.augment import mirror_maps, shift
 from zoo.data.flow_maps import FlowMaps
 from zoo.data.megc2019 import COUNTS, read_megc2019
@@ -16,8 +18,6 @@ from zoo.data.splits import Fold, check_folds, grouped_kfold, loso, split_digest
 from zoo.errors import DataError, ProtocolError, UnknownName
 from zoo.features.block_flow import BlockFlow
 from zoo.types import MEGC_CLASSES, InputSpec
-
-from tests.conftest import fake_clips, write_published_layout
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,9 @@ def test_grouped_folds_and_digest(data):
 def test_pick_fold(data):
     assert pick_fold(data, "all").test == ()
     assert {data.people[i] for i in pick_fold(data, "samm/006").test} == {"samm/006"}
-    assert len(pick_fold(data, "1/3").test) + len(pick_fold(data, "2/3").test) + len(pick_fold(data, "3/3").test) == len(data)
+    assert len(pick_fold(data, "1/3").test) + len(pick_fold(data, "2/3").test) + len(
+        pick_fold(data, "3/3").test
+    ) == len(data)
     with pytest.raises((ProtocolError, UnknownName), match="casme2/sub01"):
         pick_fold(data, "casme2/sub1")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 import zoo
 from zoo.types import MEGC_CLASSES
 
@@ -72,7 +73,9 @@ def load(name: str, endpoint: str, home: Path, **env: str) -> subprocess.Complet
         **{k: v for k, v in os.environ.items() if not k.startswith("HF_")}, "HF_ENDPOINT": endpoint, "HF_HOME": str(home),
         "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", **env,
     }  # fmt: skip
-    return subprocess.run([sys.executable, "-c", code, name], env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code, name], env=environment, capture_output=True, text=True, timeout=120
+    )
 
 
 def test_download_then_cache_then_offline(hub):
@@ -111,7 +114,10 @@ def test_a_file_changed_on_the_hub_is_refused(hub):
     handler, endpoint, tmp = hub
     shelf = tmp / "shelf"
     shelf.mkdir()
-    files = {f: {"bytes": (handler.folder / f).stat().st_size, "sha256": sha256(handler.folder / f)} for f in ("config.json", "model.safetensors", "README.md")}
+    files = {
+        f: {"bytes": (handler.folder / f).stat().st_size, "sha256": sha256(handler.folder / f)}
+        for f in ("config.json", "model.safetensors", "README.md")
+    }
     entry = {"arch": "ststnet", "files": files, "repo": "lab/net", "revision": COMMIT}
     (shelf / "index.json").write_text(json.dumps({"format": 1, "weights": {"ststnet.far": entry}}))
     assert load("ststnet.far", endpoint, tmp / "home", ZOO_CHECKPOINTS=str(shelf)).returncode == 0

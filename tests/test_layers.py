@@ -55,9 +55,12 @@ def test_models_know_no_lightning_and_no_file():
         assert not {m.partition(".")[0] for m in imports(path)} & {"pytorch_lightning", "pathlib", "cv2", "os"}, path
 
 
-@pytest.mark.parametrize("command", ["import zoo", "import zoo.cli", "from zoo import list_models; list_models('*', pretrained=True)"])
+@pytest.mark.parametrize(
+    "command", ["import zoo", "import zoo.cli", "from zoo import list_models; list_models('*', pretrained=True)"]
+)
 def test_nothing_heavy_is_imported_early(command):
-    code = f"{command}\nimport sys\nprint([m for m in {sorted({'torch', 'numpy', 'cv2', 'av', 'matplotlib', 'pytorch_lightning', 'sklearn', 'rich', *ONE_IMPORTER})} if m in sys.modules])"
+    heavy = sorted({"torch", "numpy", "cv2", "av", "matplotlib", "pytorch_lightning", "sklearn", "rich", *ONE_IMPORTER})
+    code = f"{command}\nimport sys\nprint([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
 

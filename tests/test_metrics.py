@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, f1_score, recall_score
+
 from zoo.errors import ProtocolError
 from zoo.metrics import accuracy, confusion, scores, uar, uf1
 
@@ -49,7 +50,9 @@ def test_groups_are_parts_of_the_same_predictions():
     assert table["full"]["clips"] == 4
 
 
-@pytest.mark.parametrize(("truth", "predicted"), [([0, 1], [0]), ([0.0, 1.0], [0.0, 1.0]), ([0, 3], [0, 0]), ([0, -1], [0, 0])])
+@pytest.mark.parametrize(
+    ("truth", "predicted"), [([0, 1], [0]), ([0.0, 1.0], [0.0, 1.0]), ([0, 3], [0, 0]), ([0, -1], [0, 0])]
+)
 def test_nonsense_is_refused(truth, predicted):
     with pytest.raises(ProtocolError):
         uf1(truth, predicted, 3)

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+
 from zoo import create_model, list_models
 from zoo.errors import ZooError
 from zoo.models.rcn import class_activation_mask
@@ -37,7 +38,11 @@ def test_parameter_count(name):
 
 
 def test_parameter_counts_of_variants():
-    assert parameters(create_model("rcn_a", width=32, pool=5)) == parameters(create_model("rcn_s", width=32, pool=5)) == 15_331
+    assert (
+        parameters(create_model("rcn_a", width=32, pool=5))
+        == parameters(create_model("rcn_s", width=32, pool=5))
+        == 15_331
+    )
     for name in ("rcn_w", "rcn_p", "rcn_c", "rcn_f"):
         assert parameters(create_model(name, width=32, pool=5)) == 13_795
     assert parameters(create_model("dual_inception", stream_channels=3)) == 6_449_963
@@ -153,7 +158,11 @@ def test_rcn_mask_by_hand():
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [({"width": 30}, "multiple of 4"), ({"input_spec": InputSpec(size=12, map_size=12)}, "20"), ({"widht": 64}, "width")],
+    [
+        ({"width": 30}, "multiple of 4"),
+        ({"input_spec": InputSpec(size=12, map_size=12)}, "20"),
+        ({"widht": 64}, "width"),
+    ],
 )
 def test_rcn_refuses_what_it_cannot_build(arguments, word):
     with pytest.raises(ZooError, match=word):

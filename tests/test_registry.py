@@ -3,6 +3,7 @@ from __future__ import annotations
 from importlib import import_module
 
 import pytest
+
 import zoo
 from zoo.errors import UnknownName, ZooError
 from zoo.registry import create_model, entries, list_models, register
@@ -56,6 +57,13 @@ def test_public_names_resolve():
 def test_input_spec_round_trip_and_refusals():
     spec = InputSpec(channels=("strain", "v", "u"), size=64, scaling="raw255")
     assert InputSpec.from_dict(spec.to_dict()) == spec
-    for bad in ({"scaling": "zscore"}, {"channels": ["u", "u"]}, {"channels": ["w"]}, {"channels": []}, {"size": 0}, {"colour": "red"}):
+    for bad in (
+        {"scaling": "zscore"},
+        {"channels": ["u", "u"]},
+        {"channels": ["w"]},
+        {"channels": []},
+        {"size": 0},
+        {"colour": "red"},
+    ):
         with pytest.raises(ZooError):
             InputSpec.from_dict(bad)

@@ -9,8 +9,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
-import zoo
 from sklearn.metrics import f1_score, recall_score
+
+import zoo
 from zoo.cli import main
 from zoo.data.megc2019 import read_megc2019
 from zoo.data.module import FlowMapsDataModule
@@ -25,7 +26,13 @@ TINY = ["--data.complete", "false", "--data.batch_size", "16", "--trainer.max_ep
 
 
 def trainer(**changes):
-    options = {"max_epochs": 1, "accelerator": "cpu", "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    options = {
+        "max_epochs": 1,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+    }
     return pl.Trainer(**{**options, "enable_model_summary": False, **changes})
 
 
@@ -38,7 +45,21 @@ def test_every_recipe_trains_through_the_command(recipe, megc_folder, tmp_path, 
     overrides = ["--model.num_classes", "3"] if "finetune" in recipe else []
     if overrides and "ststnet.megc2019" not in zoo.list_models("*", pretrained=True):
         pytest.skip("the checkpoint that this recipe starts from is not here yet")
-    code = main(["train", "--config", recipe, "--out", str(tmp_path / "run"), "--data.root", str(megc_folder), "--data.fold", "samm/006", *TINY, *overrides])
+    code = main(
+        [
+            "train",
+            "--config",
+            recipe,
+            "--out",
+            str(tmp_path / "run"),
+            "--data.root",
+            str(megc_folder),
+            "--data.fold",
+            "samm/006",
+            *TINY,
+            *overrides,
+        ]
+    )
     assert code == 0, capsys.readouterr().err
     assert "uf1" in capsys.readouterr().out
     model = zoo.load(f"local-dir:{tmp_path / 'run' / 'checkpoint'}")
@@ -87,12 +108,16 @@ def test_model_and_data_that_disagree(megc_folder):
 
 
 def test_loso_is_scored_from_pooled_predictions(megc_folder, tmp_path):
-    summary = run_loso(config(megc_folder, "ststnet_megc2019", "--trainer.max_epochs", "6"), out=tmp_path, seeds=[0, 1], workers=0)
+    summary = run_loso(
+        config(megc_folder, "ststnet_megc2019", "--trainer.max_epochs", "6"), out=tmp_path, seeds=[0, 1], workers=0
+    )
     data = read_megc2019(megc_folder, complete=False)
     per_seed = []
     for seed in ("0", "1"):
         predicted = summary["predicted"][seed]
-        per_seed.append((f1_score(data.labels, predicted, average="macro"), recall_score(data.labels, predicted, average="macro")))
+        per_seed.append(
+            (f1_score(data.labels, predicted, average="macro"), recall_score(data.labels, predicted, average="macro"))
+        )
     for metric, values in zip(("uf1", "uar"), zip(*per_seed, strict=True), strict=True):
         assert summary["metrics"]["full"][metric]["mean"] == pytest.approx(np.mean(values))
         assert summary["metrics"]["full"][metric]["std"] == pytest.approx(np.std(values, ddof=1))
@@ -127,7 +152,13 @@ def test_workers_change_nothing(megc_folder, tmp_path):
 def test_a_run_folder_holds_one_config(megc_folder, tmp_path):
     run_loso(config(megc_folder), out=tmp_path, seeds=[0], folds=["smic/s01"], workers=0)
     with pytest.raises(ProtocolError, match="another config"):
-        run_loso(config(megc_folder, "ststnet_megc2019", "--model.lr", "1"), out=tmp_path, seeds=[0], folds=["smic/s01"], workers=0)
+        run_loso(
+            config(megc_folder, "ststnet_megc2019", "--model.lr", "1"),
+            out=tmp_path,
+            seeds=[0],
+            folds=["smic/s01"],
+            workers=0,
+        )
     with pytest.raises(ProtocolError, match="smic/s01"):
         run_loso(config(megc_folder), out=tmp_path, seeds=[0], folds=["smic/s1"], workers=0)
 
@@ -140,14 +171,20 @@ def test_a_tampered_result_is_not_scored(megc_folder, tmp_path):
     path.write_text(json.dumps({**result, "keys": [result["keys"][0]] * len(result["keys"])}))
     with pytest.raises(ProtocolError, match="scored twice"):
         run_loso(plain, out=tmp_path, seeds=[0], workers=0)
-    path.write_text(json.dumps({**result, "keys": result["keys"][:-1], "truth": result["truth"][:-1], "logits": result["logits"][:-1]}))
+    path.write_text(
+        json.dumps(
+            {**result, "keys": result["keys"][:-1], "truth": result["truth"][:-1], "logits": result["logits"][:-1]}
+        )
+    )
     with pytest.raises(ProtocolError, match="no prediction"):
         run_loso(plain, out=tmp_path, seeds=[0], workers=0)
 
 
 def test_digest_sees_the_recipe_and_not_the_place(megc_folder):
     plain = config(megc_folder)
-    assert config_digest(plain) == config_digest({**plain, "data": {**plain["data"], "root": "/elsewhere", "fold": "x"}})
+    assert config_digest(plain) == config_digest(
+        {**plain, "data": {**plain["data"], "root": "/elsewhere", "fold": "x"}}
+    )
     assert config_digest(plain) != config_digest({**plain, "model": {**plain["model"], "lr": 1}})
     assert fit_seed(0, "smic/s01") != fit_seed(1, "smic/s01") != fit_seed(0, "smic/s03")
 
@@ -165,7 +202,10 @@ def test_fine_tuning_starts_from_pretrained_weights(megc_folder, tmp_path):
 
 
 def test_task_logs_pooled_scores(megc_folder):
-    task, data = RecognitionTask("ststnet", lr=1e-2), FlowMapsDataModule(str(megc_folder), fold="smic/s01", complete=False)
+    task, data = (
+        RecognitionTask("ststnet", lr=1e-2),
+        FlowMapsDataModule(str(megc_folder), fold="smic/s01", complete=False),
+    )
     fitted = trainer(max_epochs=2)
     fitted.fit(task, datamodule=data)
     logged = fitted.test(task, datamodule=data, verbose=False)[0]
@@ -213,7 +253,22 @@ def test_support_vector_machine_reaches_its_known_score(megc_real):
 
 
 def test_loso_command_prints_its_table(megc_folder, tmp_path, capsys):
-    code = main(["loso", "--config", "ststnet_megc2019", "--seeds", "2", "--workers", "0", "--out", str(tmp_path), "--data.root", str(megc_folder), *TINY])
+    code = main(
+        [
+            "loso",
+            "--config",
+            "ststnet_megc2019",
+            "--seeds",
+            "2",
+            "--workers",
+            "0",
+            "--out",
+            str(tmp_path),
+            "--data.root",
+            str(megc_folder),
+            *TINY,
+        ]
+    )
     out = capsys.readouterr()
     assert code == 0, out.err
     assert "±" in out.out
@@ -224,5 +279,20 @@ def test_wandb_offline(megc_folder, tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    assert main(["train", "--config", "ststnet_megc2019", "--wandb", "--out", str(tmp_path), "--data.root", str(megc_folder), *TINY]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "--config",
+                "ststnet_megc2019",
+                "--wandb",
+                "--out",
+                str(tmp_path),
+                "--data.root",
+                str(megc_folder),
+                *TINY,
+            ]
+        )
+        == 0
+    )
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))

@@ -7,8 +7,9 @@ import shutil
 
 import pytest
 import torch
-import zoo
 from safetensors.torch import load_file, save_file
+
+import zoo
 from zoo import weights
 from zoo.convert import convert
 from zoo.errors import UnknownName, WeightError, ZooError
@@ -66,14 +67,20 @@ def test_weights_that_do_not_fit_are_refused(saved, fault):
             path.unlink()
     if fault in ("missing", "unknown", "shape", "nan"):
         save_file(state, path)
-    word = {"missing": "bn2.bias", "unknown": "extra.weight", "shape": "fc.weight", "nan": "fc.bias"}.get(fault, "safetensors")
+    word = {"missing": "bn2.bias", "unknown": "extra.weight", "shape": "fc.weight", "nan": "fc.bias"}.get(
+        fault, "safetensors"
+    )
     with pytest.raises(WeightError, match=word):
         zoo.load(f"local-dir:{folder}")
 
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("{", "cannot be read"), ('{"arch": "ststnet"}', "lacks"), ('{"arch": "nonet", "arch_args": {}, "input_spec": {}, "classes": []}', "nonet")],
+    [
+        ("{", "cannot be read"),
+        ('{"arch": "ststnet"}', "lacks"),
+        ('{"arch": "nonet", "arch_args": {}, "input_spec": {}, "classes": []}', "nonet"),
+    ],
 )
 def test_damaged_config(saved, text, word):
     _, folder = saved
@@ -146,7 +153,15 @@ def test_card_tells_what_the_record_says(name):
             value = entry["metrics"][part][metric]
             assert value["seeds"] >= 5
             assert f"{value['mean']:.3f} ± {value['std']:.3f}" in card
-    for words in ("research only", "lie detector", "SMIC", "CASME II", "SAMM", entry["digests"]["split"][:16], "support vector machine"):
+    for words in (
+        "research only",
+        "lie detector",
+        "SMIC",
+        "CASME II",
+        "SAMM",
+        entry["digests"]["split"][:16],
+        "support vector machine",
+    ):
         assert words in card
     assert f"{entry['parameters']:,}" in card
 
@@ -154,7 +169,13 @@ def test_card_tells_what_the_record_says(name):
 def test_every_checkpoint_folder_is_listed():
     folders = {p.name for p in weights.checkpoints_dir().iterdir() if p.is_dir()}
     assert folders == set(PUBLISHED)
-    assert {"ststnet.megc2019", "off_apexnet.megc2019", "dual_inception.megc2019", "rcn_f.megc2019", "sssnet.megc2019"} <= folders
+    assert {
+        "ststnet.megc2019",
+        "off_apexnet.megc2019",
+        "dual_inception.megc2019",
+        "rcn_f.megc2019",
+        "sssnet.megc2019",
+    } <= folders
 
 
 class AuthorsNet(torch.nn.Module):
@@ -168,7 +189,10 @@ class AuthorsNet(torch.nn.Module):
 
     def forward(self, x):
         pool = torch.nn.functional.max_pool2d
-        maps = [pool(b(c(x).relu()), 3, 3, 1) for c, b in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))]
+        maps = [
+            pool(b(c(x).relu()), 3, 3, 1)
+            for c, b in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))
+        ]
         return self.fc(torch.nn.functional.avg_pool2d(torch.cat(maps, 1), 2).flatten(1))
 
 
@@ -186,11 +210,15 @@ def test_convert_gives_the_authors_classes(tmp_path, megc_folder, zipped):
     model = zoo.load(f"local-dir:{folder}")
     files = sorted(megc_folder.glob("*/u_test/*/*.png"))
     theirs = authors(torch.stack([torch.tensor(cv2.imread(str(f))).permute(2, 0, 1).float() for f in files])).argmax(1)
-    by_file = {}
-    for clip in zoo.read_megc2019(megc_folder, complete=False):
-        by_file[clip.subject, clip.id] = model(torch.from_numpy(zoo.prepare(clip, model.input_spec))[None]).argmax().item()
-    ours = [by_file[f.parents[2].name, f.stem.strip().removeprefix(f"{f.parents[2].name}_")] if (f.parents[2].name, f.stem.strip().removeprefix(f"{f.parents[2].name}_")) in by_file
-            else by_file[f.parents[2].name, f"{f.parents[2].name}_" + f.stem.strip().removeprefix(f"{f.parents[2].name}_")] for f in files]  # fmt: skip
+    by_clip = {
+        clip.key: model(torch.from_numpy(zoo.prepare(clip, model.input_spec))[None]).argmax().item()
+        for clip in zoo.read_megc2019(megc_folder, complete=False)
+    }
+    dataset = {"sub": "casme2", "s": "smic", "": "samm"}
+    ours = []
+    for file in files:
+        subject, stem = file.parents[2].name, file.stem.strip()
+        ours.append(by_clip[f"{dataset[subject.rstrip('0123456789')]}/{subject}/{stem.removeprefix(f'{subject}_')}"])
     assert ours == theirs.tolist()
     assert len(set(ours)) > 1
 
@@ -204,7 +232,13 @@ def test_convert_refuses_what_is_no_state_dict(tmp_path):
     torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     (tmp_path / "text.pth").write_text("hello")
-    for file, word in (("bomb", "refused"), ("other", "bn1.weight"), ("list", "state dict"), ("text", "state dict"), ("none", "does not exist")):
+    for file, word in (
+        ("bomb", "refused"),
+        ("other", "bn1.weight"),
+        ("list", "state dict"),
+        ("text", "state dict"),
+        ("none", "does not exist"),
+    ):
         with pytest.raises(WeightError, match=word):
             convert("ststnet", tmp_path / f"{file}.pth", tmp_path / "out")
     with pytest.raises(ZooError, match="convertible: ststnet"):

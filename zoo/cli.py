@@ -71,6 +71,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--fps", type=float, help="frames per second, where the input does not say (folders) or says it wrongly"
     )
     predict.add_argument(
+        "--min-face", type=float, metavar="PX", help="smallest face to look for, in pixels of the video"
+    )
+    predict.add_argument(
         "--out", type=Path, metavar="DIR", help="where prediction.json and prediction.png go (default out/NAME)"
     )
     predict.add_argument("--json", action="store_true", help="print prediction.json in place of the table")
@@ -227,8 +230,15 @@ def _print_result(result: Result, out: Path) -> None:
     table = Table(box=None, pad_edge=False, show_header=False)
     for name, p in sorted(zip(prediction.classes, prediction.probabilities, strict=True), key=lambda item: -item[1]):
         best = name == prediction.label
-        table.add_row(Text(name, style="bold" if best else ""), f"{p:6.1%}", Text("█" * round(30 * p), style="green" if best else "dim"))
-    console.print(f"[bold]{result.source}[/] read by {result.model}" + (" [yellow](synthetic clip)[/]" if result.synthetic else ""))
+        table.add_row(
+            Text(name, style="bold" if best else ""),
+            f"{p:6.1%}",
+            Text("█" * round(30 * p), style="green" if best else "dim"),
+        )
+    console.print(
+        f"[bold]{result.source}[/] read by {result.model}"
+        + (" [yellow](synthetic clip)[/]" if result.synthetic else "")
+    )
     console.print(table)
     seconds = [f"{t:.2f} s" if t is not None else "time unknown" for t in result.times]
     interval = result.interval
@@ -241,7 +251,8 @@ def _print_result(result: Result, out: Path) -> None:
         aus = " + ".join(f"AU{au}" for au in t["aus"])
         verdict = "as predicted" if t["label"] == prediction.label else f"predicted {prediction.label}"
         console.print(
-            f"truth: {t['label']} ({t['emotion']}, {aus}), onset {t['onset']}, apex {t['apex']}; {verdict}", highlight=False
+            f"truth: {t['label']} ({t['emotion']}, {aus}), onset {t['onset']}, apex {t['apex']}; {verdict}",
+            highlight=False,
         )
     for warning in result.warnings:
         console.print(f"note: {warning}", style="yellow", highlight=False, soft_wrap=True)

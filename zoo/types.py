@@ -15,6 +15,7 @@ Channel = Literal["u", "v", "strain"]
 Normalisation = Literal["minmax_255"]
 Scaling = Literal["raw255", "unit", "median"]
 FlowMethod = Literal["tvl1", "tvl1_fast"]
+Crop = Literal["face", "megc2019"]
 
 MEGC_CLASSES = ("negative", "positive", "surprise")
 
@@ -23,8 +24,8 @@ MEGC_CLASSES = ("negative", "positive", "surprise")
 class InputSpec:
     """What a model eats. Stored with the weights; :func:`zoo.inputs.prepare` is its only interpreter.
 
-    A flow picture is made in this order: onset→apex flow at the size of the aligned face, strain from it, all resized to
-    ``map_size``, normalised there, resized to ``size`` if that differs, scaled, channels put in order.
+    A flow picture is made in this order: onset→apex flow at the size of the aligned face, strain from it, both cut to
+    ``crop`` and resized to ``map_size``, normalised there, resized to ``size`` if that differs, scaled, channels put in order.
     """
 
     modality: Literal["flow"] = "flow"
@@ -34,10 +35,16 @@ class InputSpec:
     normalisation: Normalisation = "minmax_255"  # per picture and channel, rounded to 0..255 (STSTNet's public inputs)
     scaling: Scaling = "unit"  # raw255: 0..255; unit: 0..1; median: (x - the picture's own median) / 64
     flow: FlowMethod = "tvl1"  # the parameter set of the flow, see zoo.vision.flow
+    crop: Crop = "megc2019"  # which part of the aligned face the picture shows, see zoo.inputs.CROPS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
-        for name, allowed in (("normalisation", Normalisation), ("scaling", Scaling), ("flow", FlowMethod)):
+        for name, allowed in (
+            ("normalisation", Normalisation),
+            ("scaling", Scaling),
+            ("flow", FlowMethod),
+            ("crop", Crop),
+        ):
             if getattr(self, name) not in get_args(allowed):
                 raise ZooError(f"InputSpec.{name} is {getattr(self, name)!r}; known: {', '.join(get_args(allowed))}")
         wrong = [c for c in self.channels if c not in get_args(Channel)]

@@ -258,6 +258,7 @@ def save(
         (staging / CARD).write_text(card, encoding="utf-8")
         save_file(state, staging / WEIGHTS, metadata={"format": "pt", "arch": model.arch})
         staging.chmod(0o755)
+        (staging / WEIGHTS).chmod(0o644)
         if target.exists():
             shutil.rmtree(target)
         staging.rename(target)

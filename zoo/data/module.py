@@ -130,7 +130,9 @@ class FlowMapsDataModule(pl.LightningDataModule):
         if self.fold is not None:
             return
         if self.prepared is None:
-            self.prepared = Prepared.of(read_megc2019(self.root, complete=self.complete), self.input_spec or InputSpec())
+            self.prepared = Prepared.of(
+                read_megc2019(self.root, complete=self.complete), self.input_spec or InputSpec()
+            )
         self.fold = pick_fold(self.prepared.data, self.fold_name)
 
     @property

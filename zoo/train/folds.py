@@ -72,7 +72,9 @@ class Job:
         maps = _maps(root, self.config["data"].get("complete", True))
         prepared = _prepared(maps, json.dumps(task.input_spec.to_dict(), sort_keys=True))
         options = {
-            k: v for k, v in self.config["data"].items() if k not in ("root", "fold", "seed", "complete", "prepared", "input_spec")
+            k: v
+            for k, v in self.config["data"].items()
+            if k not in ("root", "fold", "seed", "complete", "prepared", "input_spec")
         }
         data = FlowMapsDataModule(root, fold=self.fold, seed=number, prepared=prepared, **options)
         trainer = pl.Trainer(

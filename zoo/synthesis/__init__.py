@@ -1,0 +1,1 @@
+"""Micro-expressions made from action units, with the truth known."""

@@ -1,0 +1,1 @@
+"""Pixels to motion; nothing is learned here."""
