@@ -296,3 +296,33 @@ def test_wandb_offline(megc_folder, tmp_path, monkeypatch):
         == 0
     )
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_weights_are_not_scored_on_what_they_have_seen(megc_folder, tmp_path):
+    assert (
+        main(
+            [
+                "train",
+                "--config",
+                "ststnet_megc2019",
+                "--out",
+                str(tmp_path / "a"),
+                "--data.root",
+                str(megc_folder),
+                *TINY,
+            ]
+        )
+        == 0
+    )
+    name = f"local-dir:{tmp_path / 'a' / 'checkpoint'}"
+    assert zoo.evaluate(name, read_megc2019(megc_folder, complete=False))["seen"] == 42
+    plain = config(megc_folder)
+    leaking = {**plain, "model": {**plain["model"], "arch": "", "input": None, "weights": name}}
+    with pytest.raises(ProtocolError, match="trained on 42 of these 42 clips"):
+        run_loso(leaking, out=tmp_path / "b", seeds=[0], workers=0)
+    assert not (tmp_path / "b").exists()
+
+
+def test_no_data_is_said_first(tmp_path, capsys):
+    assert main(["loso", "--config", "ststnet_megc2019", "--out", str(tmp_path)]) == 2
+    assert "--data.root" in capsys.readouterr().err

@@ -166,6 +166,17 @@ def load(name: str) -> ZooModel:
     return model.eval()
 
 
+def fingerprint(clip: str) -> str:
+    """Short digest of a clip's key (``dataset/subject/clip``), by which a record says what the weights have seen."""
+    return hashlib.sha256(clip.encode()).hexdigest()[:12]
+
+
+def seen_clips(name: str) -> frozenset[str]:
+    """Fingerprints of the clips that pretrained weights were trained on; empty where their record does not say."""
+    folder, _ = find(name)
+    return frozenset(read_config(folder).get("record", {}).get("seen", ()))
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file. Raises WeightError for anything else, a pickle included."""
     from safetensors import SafetensorError

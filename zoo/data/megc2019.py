@@ -34,6 +34,8 @@ def read_megc2019(root: str | Path, *, complete: bool = True) -> FlowMaps:
     Raises:
         DataError: not that layout, a damaged picture, or other counts than the challenge's.
     """
+    if not str(root):
+        raise DataError(f"no data: point --data.root at it; {_WANTED}")
     path = Path(root).expanduser()
     if not path.exists():
         raise DataError(f"{path} does not exist; {_WANTED}")

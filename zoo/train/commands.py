@@ -116,7 +116,7 @@ def fit(
     import torch
 
     from zoo.train.recipe import parse, plain_config
-    from zoo.weights import save
+    from zoo.weights import fingerprint, save
 
     quiet()
     keep_freed_memory()
@@ -158,6 +158,7 @@ def fit(
         "seed": seed,
         "fold": fold.name,
         "train_clips": len(fold.train),
+        "seen": sorted(fingerprint(data.keys[i]) for i in fold.train),
         "test": test,
         "digests": {"config": digest, "inputs": data.digest},
         "versions": versions(),

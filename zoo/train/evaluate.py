@@ -26,15 +26,17 @@ def evaluate(model: ZooModel | str, data: FlowMaps | str | Path) -> dict[str, An
 
     Returns:
         ``metrics`` (UF1, UAR, accuracy; full and per data set), ``confusion`` (rows are truth), ``predictions`` (one
-        :class:`zoo.types.Prediction` per clip).
+        :class:`zoo.types.Prediction` per clip), ``seen`` (how many of the clips the named weights were
+        trained on; None for a model that is not named, of which this is not known).
     """
     import pytorch_lightning as pl
 
     from zoo.train.launch import quiet
     from zoo.train.task import RecognitionTask, collect
-    from zoo.weights import load
+    from zoo.weights import fingerprint, load, seen_clips
 
     net = load(model) if isinstance(model, str) else model
+    seen = seen_clips(model) if isinstance(model, str) else None
     maps = data if isinstance(data, FlowMaps) else read_megc2019(data)
     if net.classes and tuple(net.classes) != tuple(maps.classes):
         raise ZooError(
@@ -49,6 +51,7 @@ def evaluate(model: ZooModel | str, data: FlowMaps | str | Path) -> dict[str, An
     rows, truth, logits = collect(trainer.predict(RecognitionTask(net=net), dataloaders=loader))
     keys, probabilities = maps.keys, logits.softmax(1).tolist()
     return {
+        "seen": None if seen is None else sum(fingerprint(key) in seen for key in maps.keys),
         "metrics": scores(
             truth.numpy(), logits.argmax(1).numpy(), len(maps.classes), [maps.datasets[i] for i in rows.tolist()]
         ),

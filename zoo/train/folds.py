@@ -26,6 +26,7 @@ from zoo.errors import ProtocolError, ZooError
 from zoo.metrics import confusion, scores
 from zoo.registry import unknown
 from zoo.train.launch import executor
+from zoo.weights import fingerprint, seen_clips
 
 Config = Mapping[str, Any]  # plain: {"model": {...}, "data": {...}, "trainer": {...}}
 
@@ -172,6 +173,7 @@ def run_loso(
     for fold in folds:
         if fold not in names:
             raise ProtocolError(str(unknown("fold", fold, names)))
+    _refuse_seen(str(config["model"].get("weights") or ""), data)
     split = split_digest(every, data.keys)
     folder = Path(out).expanduser()
     wanted = [(seed, fold) for seed in seeds for fold in (folds or names)]
@@ -218,6 +220,18 @@ def run_loso(
     }
     write_json(folder / "loso.json", summary)
     return summary
+
+
+def _refuse_seen(weights: str, data: FlowMaps) -> None:
+    """Leave-one-subject-out from weights that were trained on the clips it would hold out is a leak."""
+    if weights:
+        seen = seen_clips(weights)
+        known = [key for key in data.keys if fingerprint(key) in seen]
+        if known:
+            raise ProtocolError(
+                f"{weights} was trained on {len(known)} of these {len(data)} clips ({known[0]}, …): scoring it on them "
+                f"would be a leak; start from an architecture (model.arch), or from weights that have not seen them"
+            )
 
 
 def result_path(folder: Path, seed: int, fold: str) -> Path:
