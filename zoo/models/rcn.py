@@ -190,21 +190,15 @@ class RCN(ZooModel):
         return out.flatten(1)
 
 
+# locals() of a builder are its arguments, all of which every variant hands on
+
+
 @register
 def rcn_a(
     *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
 ) -> RCN:
     """Recurrent CNN with attention (Xia et al., TIP 2020)."""
-    return RCN(
-        num_classes=num_classes,
-        stem="plain",
-        block="recurrent",
-        attention="pooled",
-        width=width,
-        pool=pool,
-        dropout=dropout,
-        input_spec=input_spec,
-    )
+    return RCN(stem="plain", block="recurrent", attention="pooled", **locals())
 
 
 @register
@@ -212,16 +206,7 @@ def rcn_s(
     *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
 ) -> RCN:
     """Recurrent CNN with dense shortcuts (Xia et al., TIP 2020)."""
-    return RCN(
-        num_classes=num_classes,
-        stem="plain",
-        block="dense",
-        attention="none",
-        width=width,
-        pool=pool,
-        dropout=dropout,
-        input_spec=input_spec,
-    )
+    return RCN(stem="plain", block="dense", attention="none", **locals())
 
 
 @register
@@ -229,16 +214,7 @@ def rcn_w(
     *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
 ) -> RCN:
     """Recurrent CNN with a wide stem (Xia et al., TIP 2020)."""
-    return RCN(
-        num_classes=num_classes,
-        stem="wide",
-        block="recurrent",
-        attention="none",
-        width=width,
-        pool=pool,
-        dropout=dropout,
-        input_spec=input_spec,
-    )
+    return RCN(stem="wide", block="recurrent", attention="none", **locals())
 
 
 @register
@@ -246,16 +222,7 @@ def rcn_p(
     *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
 ) -> RCN:
     """Recurrent CNN with the searched mix of modules (Xia et al., TIP 2020)."""
-    return RCN(
-        num_classes=num_classes,
-        stem="searched",
-        block="dense",
-        attention="pooled",
-        width=width,
-        pool=pool,
-        dropout=dropout,
-        input_spec=input_spec,
-    )
+    return RCN(stem="searched", block="dense", attention="pooled", **locals())
 
 
 @register
@@ -263,16 +230,7 @@ def rcn_c(
     *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
 ) -> RCN:
     """Recurrent CNN with cascaded modules (Xia et al., TIP 2020)."""
-    return RCN(
-        num_classes=num_classes,
-        stem="wide",
-        block="dense",
-        attention="input",
-        width=width,
-        pool=pool,
-        dropout=dropout,
-        input_spec=input_spec,
-    )
+    return RCN(stem="wide", block="dense", attention="input", **locals())
 
 
 @register
@@ -280,13 +238,4 @@ def rcn_f(
     *, num_classes: int = 3, width: int = 64, pool: int = 7, dropout: float = 0.5, input_spec: InputSpec | None = None
 ) -> RCN:
     """Recurrent CNN with attention embedded in the dense block (Xia et al., TIP 2020)."""
-    return RCN(
-        num_classes=num_classes,
-        stem="wide",
-        block="dense",
-        attention="embedded",
-        width=width,
-        pool=pool,
-        dropout=dropout,
-        input_spec=input_spec,
-    )
+    return RCN(stem="wide", block="dense", attention="embedded", **locals())
