@@ -146,41 +146,29 @@ def _models(arguments: argparse.Namespace, _: list[str]) -> int:
     from rich.table import Table
 
     console = Console()
+
+    def table(title: str, *columns: str) -> Table:
+        out = Table(box=None, pad_edge=False, title=title, title_justify="left")
+        for column in columns:
+            # a name that is cut short cannot be typed again; prose may wrap
+            out.add_column(column, no_wrap=column not in ("what", "trained on"), overflow="fold")
+        return out
+
     if architectures:
-        table = Table(
-            "architecture", "what", "weights", box=None, pad_edge=False, title="Architectures", title_justify="left"
-        )
+        rows = table("Architectures", "architecture", "weights", "what")
         for name, summary in architectures.items():
-            table.add_row(name, summary, " ".join(w for w in index() if w.startswith(f"{name}.")) or "-")
-        console.print(table)
+            rows.add_row(name, " ".join(w for w in index() if w.startswith(f"{name}.")) or "-", summary)
+        console.print(rows)
     if weights:
-        table = Table(
-            "weights",
-            "LOSO UF1",
-            "UAR",
-            "parameters",
-            "licence",
-            "trained on",
-            box=None,
-            pad_edge=False,
-            title="\nPretrained weights" if architectures else "Pretrained weights",
-            title_justify="left",
-        )
+        title = "\nPretrained weights" if architectures else "Pretrained weights"
+        rows = table(title, "weights", "LOSO UF1", "UAR", "parameters", "licence", "trained on")
         for name, entry in weights.items():
-            full = entry["metrics"]["full"]
-            table.add_row(
-                name,
-                _spread(full["uf1"]),
-                _spread(full["uar"]),
-                f"{entry['parameters']:,}",
-                entry["licence"],
-                ", ".join(entry["trained_on"]),
-            )
-        console.print(table)
-        console.print(
-            "LOSO: mean ± standard deviation over seeds; zoo.load(NAME) loads, `zoo predict --model NAME` runs.",
-            style="dim",
-        )
+            full, seen = entry["metrics"]["full"], ", ".join(entry["trained_on"])
+            parameters = f"{entry['parameters']:,}"
+            rows.add_row(name, _spread(full["uf1"]), _spread(full["uar"]), parameters, entry["licence"], seen)
+        console.print(rows)
+        hint = "LOSO: mean ± standard deviation over seeds; zoo.load(NAME) loads, `zoo predict --model NAME` runs."
+        console.print(hint, style="dim")
     return 0
 
 
