@@ -151,7 +151,7 @@ def _models(arguments: argparse.Namespace, _: list[str]) -> int:
         out = Table(box=None, pad_edge=False, title=title, title_justify="left")
         for column in columns:
             # a name that is cut short cannot be typed again; prose may wrap
-            out.add_column(column, no_wrap=column not in ("what", "trained on"), overflow="fold")
+            out.add_column(column, no_wrap=column != "what", overflow="fold")
         return out
 
     if architectures:
@@ -161,13 +161,12 @@ def _models(arguments: argparse.Namespace, _: list[str]) -> int:
         console.print(rows)
     if weights:
         title = "\nPretrained weights" if architectures else "Pretrained weights"
-        rows = table(title, "weights", "LOSO UF1", "UAR", "parameters", "licence", "trained on")
+        rows = table(title, "weights", "LOSO UF1", "UAR", "parameters", "licence")
         for name, entry in weights.items():
-            full, seen = entry["metrics"]["full"], ", ".join(entry["trained_on"])
-            parameters = f"{entry['parameters']:,}"
-            rows.add_row(name, _spread(full["uf1"]), _spread(full["uar"]), parameters, entry["licence"], seen)
+            full, parameters = entry["metrics"]["full"], f"{entry['parameters']:,}"
+            rows.add_row(name, _spread(full["uf1"]), _spread(full["uar"]), parameters, entry["licence"])
         console.print(rows)
-        hint = "LOSO: mean ± standard deviation over seeds; zoo.load(NAME) loads, `zoo predict --model NAME` runs."
+        hint = "LOSO: mean ± standard deviation over seeds; zoo.load(NAME).card says what they were trained on."
         console.print(hint, style="dim")
     return 0
 
