@@ -1,0 +1,1 @@
+"""What is known about the face, as plain data: coder notation, emotions, objective classes."""
