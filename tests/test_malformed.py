@@ -81,11 +81,11 @@ def test_a_workbook_cut_off_half_way(root):
 def test_no_sheet_and_two_sheets(root):
     (root / "copy").mkdir()
     (root / "copy" / SHEET).write_bytes((root / SHEET).read_bytes())
-    with pytest.raises(DataError, match="2 files could be the annotation sheet.*sheet=FILE"):
+    with pytest.raises(DataError, match=r"2 files could be the annotation sheet.*sheet=FILE"):
         read("casme2", root, frames="skip")
     assert len(read("casme2", root, frames="skip", sheet=root / SHEET)) == 255
     with pytest.raises(DataError,
-        match="no annotation sheet of CASME II.*20190701.*tables there: CASME2-ObjectiveClasses"):
+        match=r"no annotation sheet of CASME II.*20190701.*tables there: CASME2-ObjectiveClasses"):
         read("casme2", root, version="20190701", frames="skip")
     with pytest.raises(DataError, match="version is '2014'; known: 20140508, 20190701"):
         read("casme2", root, version="2014")

@@ -78,12 +78,12 @@ def test_doubled_keys_and_foreign_files_are_refused(tmp_path):
     (tmp_path / "m.csv").write_text("id,dataset\n1,2\n")
     with pytest.raises(DataError, match="not a manifest of this version: missing apex"):
         Manifest.load(tmp_path / "m.csv")
-    with pytest.raises(DataError, match="parquet or .csv"):
+    with pytest.raises(DataError, match=r"parquet or .csv"):
         Manifest.from_rows([row]).write(tmp_path / "m.json")
 
 
 def big(number=100_000) -> Manifest:
-    rows = [{"id": f"c{i}", "dataset": "big", "subject": f"s{i % 500}", "clip": f"c{i}", "kind": "micro", "onset": i,
+    rows = [{"id": f"c{i}", "dataset": "big", "subject": f"s{i // 200}", "clip": f"c{i}", "kind": "micro", "onset": i,
              "offset": i + 20, "apex": i + 10, "emotion": ("happiness", "surprise", "disgust", "others")[i % 4]}
             for i in range(number)]  # fmt: skip
     return Manifest.from_rows(rows, Report(dataset="big", read=number))

@@ -77,7 +77,7 @@ def test_jaffe(tmp_path):
     m = read("jaffe", tmp_path)
     assert m.table["emotion"].tolist() == ["anger", "anger", "neutral"] and set(m.table["subject"]) == {"KA", "YM"}
     frames(tmp_path, ["holiday.tiff"])
-    with pytest.raises(DataError, match="holiday.tiff"):
+    with pytest.raises(DataError, match=r"holiday.tiff"):
         read("jaffe", tmp_path)
 
 
