@@ -101,6 +101,26 @@ def test_a_csv_with_bom_semicolons_and_comma_lines_reads_like_the_workbook(root,
     assert a.table[columns].equals(b.table[columns])
 
 
+def test_an_old_xls_is_read_by_its_rows(root, monkeypatch):
+    import xlrd
+
+    class Leaf:
+        name, rows = "Sheet1", [casme2.HEADER, *casme2.rows()]
+        nrows = len(rows)
+
+        def row_values(self, n):  # xlrd gives text, or floats for all numbers, and "" for an empty cell
+            return [float(c) if isinstance(c, int) else c or "" for c in self.rows[n]]
+
+    class Book:
+        def sheets(self):
+            return [Leaf()]
+
+    (root / SHEET).write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+    monkeypatch.setattr(xlrd, "open_workbook", lambda path: Book())
+    m = read("casme2", root, frames="skip")
+    assert len(m) == 255 and m.table["row"].tolist() == list(range(2, 257)) and "4" in set(m.table["aus"])
+
+
 def test_an_exact_copy_of_a_row_is_kept_once_and_counted(root):
     edit(root / SHEET, lambda s: s.append([c.value for c in s[2]]))
     m = read("casme2", root, frames="skip")

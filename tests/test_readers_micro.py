@@ -114,6 +114,25 @@ def test_samm_long_videos(tmp_path):
     assert cell(floor, "006_1_2_macro", "onset") == 100
 
 
+def test_a_documented_offset_takes_an_apex_behind_it_along(tmp_path, monkeypatch):
+    rows = samm.long_rows
+
+    def later_apex(micro):
+        table = rows(micro)
+        for row in table:
+            if row[1] == "012_4_1" and row[7] == "Macro":
+                row[4] = 1200
+            if row[1] == "020_6_5":
+                row[3:5] = [5100, 5200]
+        return table
+
+    monkeypatch.setattr(samm, "long_rows", later_apex)
+    result = survey("samm_lv", samm.write_long(tmp_path, with_frames=False), frames="skip")
+    assert not len(result.problems)
+    assert repaired(result.manifest)["012_4_1_macro", "apex"] == ("1200", "")
+    assert notes(result.manifest, "before the onset, not applied") == ["020_6_5_macro"]
+
+
 def test_long_videos_take_their_emotions_from_samm(tmp_path):
     long = read("samm_lv", samm.write_long(tmp_path / "lv"), frames="skip")
     table = samm.rows()

@@ -442,8 +442,16 @@ def _correct(job: Job, drafts: list[Draft], c: Correction) -> None:
         and c.position in (None, d.position)
         and (d.values.get(c.column) == c.old if c.when == "always" else _flagged(d))
     ]  # fmt: skip
-    if len(matching) > c.occurrence:
-        _change(job, matching[c.occurrence], c.column, c.new, c.source)
+    if len(matching) <= c.occurrence:
+        return
+    draft = matching[c.occurrence]
+    onset, apex = draft.values.get("onset"), draft.values.get("apex")
+    if c.column == "offset" and isinstance(c.new, int) and onset is not None and c.new < onset:
+        job.report.note(f"documented offset {c.new} lies before the onset, not applied", draft.id)
+        return
+    _change(job, draft, c.column, c.new, c.source)
+    if c.column == "offset" and isinstance(c.new, int) and apex is not None and apex > c.new and c.when == "always":
+        _change(job, draft, "apex", None, f"lies after the repaired offset {c.new}")
 
 
 def _flagged(draft: Draft) -> bool:
