@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.clips import read_picture
 from zoo.data.manifest import Manifest
 from zoo.data.problems import Problem
 from zoo.data.readers import reader, readers, survey
-from zoo.errors import DataError, MediaError, ZooError
+from zoo.errors import DataError, ZooError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -169,21 +170,6 @@ def freeze(manifest: str | Path, protocol: str, out: str | Path, **arguments: An
 
 
 # --- contact sheet
-
-
-def read_picture(path: str | Path) -> NDArray[np.uint8]:
-    """A picture as ``[H, W, 3]`` uint8 RGB.
-
-    Raises:
-        MediaError: the file is missing, empty or cut off.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError, SyntaxError) as error:
-        raise MediaError(f"{path}: not a readable picture ({error}). Copy it from the release again.") from error
 
 
 def _key_frames(root: Path, row: Mapping[str, Any]) -> list[tuple[str, NDArray[np.uint8]]]:
