@@ -53,7 +53,7 @@ def test_check_without_frames_says_what_is_missing_and_still_counts(tmp_path):
 def test_check_lists_problems_with_row_and_column(tmp_path):
     root = others.casme3(tmp_path, with_frames=False)
     code, text = zoo("check", "casme3_a", "--root", root, "--frames", "skip", "--repair", "none")
-    assert code == 1 and "sheet 'label', row 856, column 'apex'" in text and "not ready" in text
+    assert code == 1 and "sheet 'label', row 856, column 'Apex'" in text and "not ready" in text
 
 
 def test_check_marks_other_counts(tmp_path):

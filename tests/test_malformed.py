@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 import openpyxl
 import pytest
 from fakes import casme2, others, samm
@@ -33,10 +35,10 @@ SHEET = "CASME2-coding-20140508.xlsx"
     (lambda s: s.cell(7, 4, "4O"), r"row 7, column 'OnsetFrame': '4O' is not a frame number.*digits"),
     (lambda s: s.cell(7, 4, 41.5), r"row 7, column 'OnsetFrame': 41.5 is a fraction"),
     (lambda s: s.cell(7, 4).__setattr__("value", None), r"row 7, column 'OnsetFrame': the cell is empty"),
-    (lambda s: s.cell(8, 9, "disgsut"), r"row 8, column 'emotion': .*unknown label 'disgsut'; nearest known: disgust"),
+    (lambda s: s.cell(8, 9, "disgsut"),
+        r"row 8, column 'Estimated Emotion': .*unknown label 'disgsut'; nearest known: disgust"),
     (lambda s: s.cell(8, 1, "me"), r"row 8, column 'Subject': 'me' is not a subject"),
-    (lambda s: s.cell(8, 6, 3), r"row 8, column 'offset': .*offset 3 lies before onset"),
-    (lambda s: s.append(["Subject", "Filename"]), r"row 257, column 'Subject': 'Subject' is not a subject"),
+    (lambda s: s.cell(8, 6, 3), r"row 8, column 'OffsetFrame': .*offset 3 lies before onset"),
     (lambda s: (s.append(["01", "EP01_01f", None, 999, 999, 999, None, 4, "others"])), r"row 257: .*is also row 2"),
     (lambda s: s.insert_rows(5) or [s.cell(5, c, v) for c, v in ((1, "Subject"), (2, "Filename"))],
         "both look like the header"),
@@ -84,8 +86,9 @@ def test_no_sheet_and_two_sheets(root):
     with pytest.raises(DataError, match=r"2 files could be the annotation sheet.*sheet=FILE"):
         read("casme2", root, frames="skip")
     assert len(read("casme2", root, frames="skip", sheet=root / SHEET)) == 255
-    with pytest.raises(DataError,
-        match=r"no annotation sheet of CASME II.*20190701.*tables there: CASME2-ObjectiveClasses"):
+    with pytest.raises(
+        DataError, match=r"no annotation sheet of CASME II.*20190701.*tables there: CASME2-ObjectiveClasses"
+    ):
         read("casme2", root, version="20190701", frames="skip")
     with pytest.raises(DataError, match="version is '2014'; known: 20140508, 20190701"):
         read("casme2", root, version="2014")
@@ -129,7 +132,48 @@ def test_an_exact_copy_of_a_row_is_kept_once_and_counted(root):
 
 def test_notes_below_the_table_are_counted(root):
     edit(root / SHEET, lambda s: s.append([None, "mean duration", None, 67.2]))
-    assert len(read("casme2", root, frames="skip")) == 255
+    m = read("casme2", root, frames="skip")
+    assert len(m) == 255 and any("row 257 is below the table" in note for note in m.reports[0].notes)
+
+
+def test_a_number_of_rows_that_no_release_has_is_noted_or_refused(root):
+    edit(root / SHEET, lambda s: s.delete_rows(200))
+    m = read("casme2", root, frames="skip")
+    assert any("versions with 246, 247, 255, 256 rows" in note for note in m.reports[0].notes)
+    with pytest.raises(DataError, match="254 rows; versions with"):
+        read("casme2", root, frames="skip", strict=True)
+
+
+ODD = [
+    None,
+    "",
+    "x",
+    -1,
+    0,
+    1e30,
+    1.5,
+    True,
+    "1e3",
+    "٣",
+    "=1+1",
+    "1.0",
+    "\u3000",
+    datetime.datetime(2014, 4, 7),
+    "##",
+    10**13,
+]
+
+
+@pytest.mark.parametrize("column", range(9))
+@pytest.mark.parametrize("value", ODD, ids=repr)
+def test_whatever_a_cell_holds_the_answer_is_a_manifest_or_a_data_error(tmp_path, column, value):
+    table = casme2.rows()[:12]
+    table[5][column] = value
+    lines = [",".join("" if c is None else str(c) for c in row) for row in [casme2.HEADER, *table]]
+    path = tmp_path / "sheet.csv"
+    path.write_text("\n".join(lines))
+    result = survey("casme2", tmp_path, frames="skip", sheet=path)
+    assert all(p.row == 7 and p.remedy for p in result.problems) and len(result.manifest) in (11, 12)
 
 
 def test_edited_copies_of_the_headerless_workbook(tmp_path):
@@ -137,8 +181,11 @@ def test_edited_copies_of_the_headerless_workbook(tmp_path):
     with pytest.raises(DataError, match=r"row 1, column 'A': '###' marks an edited copy"):
         read("casme_sq", others.casme_sq(tmp_path / "a", with_frames=False, table=[["###"] * 9, *table]), frames="skip")
     with pytest.raises(DataError, match=r"row 1, column 'subject \(A\)': 'Subject' is no data: an edited copy"):
-        read("casme_sq", others.casme_sq(tmp_path / "b", with_frames=False, table=[["Subject"] * 9, *table]),
-            frames="skip")
+        read(
+            "casme_sq",
+            others.casme_sq(tmp_path / "b", with_frames=False, table=[["Subject"] * 9, *table]),
+            frames="skip",
+        )
     table[6][2] = "12a"
     with pytest.raises(DataError, match=r"row 7, column 'onset \(C\)': '12a' is not what this column holds"):
         read("casme_sq", others.casme_sq(tmp_path / "c", with_frames=False, table=table), frames="skip")
@@ -155,8 +202,9 @@ def test_missing_and_empty_clip_folders(tmp_path):
         for file in (root / row[0] / row[1]).iterdir():
             file.unlink()
     (root / lost[0] / lost[1]).rmdir()
-    with pytest.raises(DataError,
-        match=rf"(?s)2 problems.*{lost[1]}: no frames: .*missing in.*{empty[1]}.*holds no frame"):
+    with pytest.raises(
+        DataError, match=rf"(?s)2 problems.*{lost[1]}: no frames: .*missing in.*{empty[1]}.*holds no frame"
+    ):
         read("samm", root)
     m = read("samm", root, missing="drop")
     assert len(m) == 157 and m.reports[0].dropped == {"no frames on disk": [lost[1], empty[1]]}
@@ -207,10 +255,12 @@ def test_a_skip_list_takes_pictures_out(tmp_path):
 
 
 def test_unknown_arguments_list_the_known_ones(root):
-    for arguments, words in (({"repair": "maybe"}, "documented, none"), ({"options": {"colour": "x"}},
-        "has no option colour"),
-                             ({"options": {"objective": "x"}}, "auto, workbook, sheet"), ({"variant": "depth"},
-                                 "cropped")):
+    for arguments, words in (
+        ({"repair": "maybe"}, "documented, none"),
+        ({"options": {"colour": "x"}}, "has no option colour"),
+        ({"options": {"objective": "x"}}, "auto, workbook, sheet"),
+        ({"variant": "depth"}, "cropped"),
+    ):
         with pytest.raises(DataError, match=words):
             read("casme2", root, **arguments)
     with pytest.raises(DataError, match="no such folder"):

@@ -327,6 +327,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         sub.add_argument("--repair", choices=("documented", "none"), default="documented")
         sub.add_argument("--missing", choices=("error", "drop"), default="error", help="rows without frames")
         sub.add_argument("--frames", choices=("require", "skip"), default="require")
+        sub.add_argument("--strict", action="store_true", help="refuse a number of rows that no release has")
         sub.add_argument("--skip-list", help="text file: one picture pattern a line, relative to the root")
         sub.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="see `zoo data list`")
         if name == "build":
@@ -369,6 +370,7 @@ def _reading(args: argparse.Namespace) -> dict[str, Any]:
         "missing": args.missing,
         "frames": args.frames,
         "skip": skip,
+        "strict": args.strict,
         "options": options,
     }
 

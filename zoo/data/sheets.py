@@ -18,6 +18,7 @@ from typing import Any, Literal
 from zoo.data.problems import Problems
 from zoo.errors import DataError
 
+LARGEST = 10**12  # a frame number beyond this is a slip; camera counters have 8 digits
 SEARCHED = 30  # rows in which a header is looked for; the longest preamble known has 13
 Rounding = Literal["half_up", "floor", "refuse"]
 
@@ -82,7 +83,7 @@ class Sheet:
                 )
             return None
         number = _number(text)
-        if number is None or number < 0:
+        if number is None or not 0 <= number < LARGEST:
             self.complain(row, column, f"{value!r} is not a frame number", "Write digits only, as in the release sheet")
             return None
         if not float(number).is_integer():
@@ -425,3 +426,8 @@ def is_number(value: object) -> bool:
     """Whether a cell is a non-negative whole number, as number or as text."""
     number = _number(as_text(value))
     return number is not None and number >= 0 and number.is_integer()
+
+
+def has_text(value: object) -> bool:
+    """Whether a cell is filled."""
+    return bool(as_text(value))

@@ -52,13 +52,14 @@ def survey(
     missing: Missing = "error",
     frames: Frames = "require",
     skip: Sequence[str] = (),
+    strict: bool = False,
     options: Mapping[str, str] | None = None,
 ) -> Survey:
     """Read a data set and collect its problems; see :func:`zoo.data.readers._base.survey` for the arguments."""
     from zoo.data.readers._base import survey as run
 
     return run(reader(name), root, version=version, variant=variant, sheet=sheet, repair=repair, missing=missing,
-               frames=frames, skip=skip, options=options)  # fmt: skip
+               frames=frames, skip=skip, strict=strict, options=options)  # fmt: skip
 
 
 def read(
@@ -72,6 +73,7 @@ def read(
     missing: Missing = "error",
     frames: Frames = "require",
     skip: Sequence[str] = (),
+    strict: bool = False,
     options: Mapping[str, str] | None = None,
 ) -> Manifest:
     """The manifest of a data set.
@@ -80,6 +82,6 @@ def read(
         DataError: anything is wrong with it; all problems at once, each with file, row, column and the way out.
     """
     result = survey(name, root, version=version, variant=variant, sheet=sheet, repair=repair, missing=missing,
-                    frames=frames, skip=skip, options=options)  # fmt: skip
+                    frames=frames, skip=skip, strict=strict, options=options)  # fmt: skip
     result.problems.raise_any(f"{result.reader.title} in {root}")
     return result.manifest

@@ -20,7 +20,7 @@ from zoo.data.corrections import Correction, corrections
 from zoo.data.frames import Folders, list_frames, nearest
 from zoo.data.manifest import Change, Manifest, Report
 from zoo.data.problems import Problems
-from zoo.data.sheets import Row, Sheet, as_text
+from zoo.data.sheets import Columns, Row, Sheet, as_text, read_table
 from zoo.errors import DataError
 from zoo.facs.coding import parse
 from zoo.facs.emotions import UnknownLabel, canonical, read_objective
@@ -94,6 +94,7 @@ class Job:
     missing: Missing
     check_frames: Frames
     skip: tuple[str, ...] = ()
+    strict: bool = False
     problems: Problems = field(default_factory=Problems)
     report: Report = field(default_factory=Report)
 
@@ -126,12 +127,20 @@ class Job:
             f"{', '.join(str(f.relative_to(self.root)) for f in files)}. Choose one with {argument}=FILE."
         )
 
+    def table(self, path: Path, columns: Columns, **arguments: Any) -> Sheet:
+        """A table with a header, see :func:`zoo.data.sheets.read_table`; its notes go into the report."""
+        arguments.setdefault("valid", is_person)
+        sheet = read_table(path, columns, problems=self.problems, **arguments)
+        for note in sheet.notes:
+            self.report.note(f"{sheet.path.name}: {note}")
+        return sheet
+
     def origin(self, sheet: Sheet, row: Row) -> dict[str, Any]:
         """Manifest columns that say where a row came from."""
         path = sheet.path
         inside = path.resolve().is_relative_to(self.root.resolve())
         text = path.resolve().relative_to(self.root.resolve()).as_posix() if inside else path.name
-        return {"sheet": text, "_sheet": sheet.name, "row": row.number}
+        return {"sheet": text, "_sheet": sheet.name, "_titles": sheet.titles, "row": row.number}
 
     def person(self, sheet: Sheet, row: Row, form: str, column: str = "subject") -> str:
         """A subject in canonical spelling: ``1``, ``1.0``, ``01`` and ``sub01`` are one person."""
@@ -155,6 +164,11 @@ def subject_number(value: object) -> int | None:
     """The number in ``7``, ``7.0``, ``007``, ``sub07``, ``s7``, ``S07`` or ``spNO.7``."""
     match = _PERSON.fullmatch(as_text(value))
     return int(match[1]) if match else None
+
+
+def is_person(value: object) -> bool:
+    """Whether a cell names a subject; rows below the table that do not are notes."""
+    return subject_number(value) is not None
 
 
 def emotion_of(value: object) -> dict[str, Any]:
@@ -228,6 +242,7 @@ def survey(
     missing: Missing = "error",
     frames: Frames = "require",
     skip: Sequence[str] = (),
+    strict: bool = False,
     options: Mapping[str, str] | None = None,
 ) -> Survey:
     """Read a data set and collect what is wrong with it, without raising on a bad row.
@@ -242,6 +257,7 @@ def survey(
         missing: a row without frames is an error, or is dropped and counted.
         frames: look for frames, or read the sheet only.
         skip: pictures to leave out: path patterns relative to the root (the data set's list of unreadable images).
+        strict: a number of rows that is not a known version's is a problem, not a note.
         options: choices that only this data set has, see ``reader.options``.
 
     Raises:
@@ -252,7 +268,7 @@ def survey(
         raise DataError(f"{root}: no such folder. Give the root of {reader.title}: {reader.layout}")
     job = Job(
         reader, root, _choice("version", version, reader.versions), variant, _options(reader, options),
-        Path(sheet) if sheet else None, repair, missing, frames, tuple(skip),
+        Path(sheet) if sheet else None, repair, missing, frames, tuple(skip), strict,
     )  # fmt: skip
     for name, value, known in (("repair", repair, Repair), ("missing", missing, Missing), ("frames", frames, Frames)):
         _choice(name, value, get_args(known))
@@ -297,7 +313,8 @@ def _where(job: Job, draft: Draft) -> dict[str, Any]:
 
 def _complain(job: Job, draft: Draft, what: str, remedy: str, column: str | None = None) -> None:
     file = draft.values.get("sheet") or draft.id
-    job.problems.add(file, f"{draft.id}: {what}", remedy, column=column, **_where(job, draft))
+    title = draft.values.get("_titles", {}).get(column, column)
+    job.problems.add(file, f"{draft.id}: {what}", remedy, column=title, **_where(job, draft))
 
 
 def _unique(job: Job, drafts: list[Draft]) -> list[Draft]:
@@ -594,7 +611,10 @@ def _compare(job: Job, manifest: Manifest) -> None:
     table = manifest.table
     if published.rows and job.report.read not in published.rows:
         known = ", ".join(map(str, published.rows))
-        job.report.note(f"the sheet has {job.report.read} rows; versions with {known} rows are known")
+        remark = f"the sheet has {job.report.read} rows; versions with {known} rows are known"
+        job.report.note(remark)
+        if job.strict:
+            job.problems.add(job.root, remark, "Use a release sheet, or read without strict")
     found = Counter(table["emotion"].dropna())
     for name, number in published.emotions.items():
         if found.get(name, 0) != number:

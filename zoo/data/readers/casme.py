@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from zoo.data.readers._base import Draft, Job, Published, Reader, aus_of, emotion_of
-from zoo.data.sheets import read_table
 
 
 def _draft(job: Job) -> list[Draft]:
-    sheet = read_table(
+    sheet = job.table(
         job.find_sheet("casme.xlsx", "casme.xls"),
         {"subject": ["Subject"], "filename": ["Filename"], "onset": ["OnsetF"], "apex": ["ApexF1"],
             "emotion": ["Emotion"]},
-        optional={"apex2": ["ApexF2"], "offset": ["OffsetF"], "aus": ["AU"]}, problems=job.problems,
+        optional={"apex2": ["ApexF2"], "offset": ["OffsetF"], "aus": ["AU"]},
     )  # fmt: skip
     drafts = []
     for row in sheet.rows:

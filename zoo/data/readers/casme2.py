@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo.data.readers._base import Draft, Job, Published, Reader, aus_of, emotion_of
-from zoo.data.sheets import as_text, is_number, read_table
+from zoo.data.sheets import as_text, is_number
 from zoo.errors import DataError
 
 
@@ -24,20 +24,20 @@ def _objective_workbook(job: Job) -> Path | None:
 
 
 def _draft(job: Job) -> list[Draft]:
-    sheet = read_table(
+    sheet = job.table(
         job.find_sheet(f"CASME2-coding-{job.version}.xlsx", f"CASME2*{job.version}*.xlsx",
         f"CASME2*{job.version}*.xls"),
         {"subject": ["Subject"], "filename": ["Filename"], "onset": ["OnsetFrame"], "apex": ["ApexFrame"],
          "offset": ["OffsetFrame"], "aus": ["Action Units"], "emotion": ["Estimated Emotion"]},
-        optional={"objective": ["Objective Classes", "Objective Class"]}, problems=job.problems,
+        optional={"objective": ["Objective Classes", "Objective Class"]},
     )  # fmt: skip
     classes: dict[tuple[str, str], object] = {}
     workbook = _objective_workbook(job)
     if workbook:
-        table = read_table(
+        table = job.table(
             workbook, {"subject": ["Subject"], "filename": ["Filename"], "objective": ["Objective Class",
             "Objective Classes"]},
-            problems=job.problems, valid=is_subject,
+            valid=is_subject,
         )  # fmt: skip
         classes = {(job.person(table, r, "sub{:02d}"), table.text(r, "filename")): r["objective"] for r in table.rows}
         job.report.note(f"objective classes from {workbook.name}")

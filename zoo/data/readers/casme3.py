@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.data.readers._base import Draft, Job, Published, Reader, aus_of, emotion_of
-from zoo.data.sheets import Row, Sheet, is_number, read_table
+from zoo.data.sheets import Row, Sheet, has_text, is_number
 
 _FRAMES = {"onset": ["Onset"], "apex": ["Apex"], "offset": ["Offset"]}
 
@@ -40,19 +40,19 @@ def _one(job: Job, sheet: Sheet, row: Row, kind: str) -> Draft:
 
 def _draft(job: Job) -> list[Draft]:
     job.base()  # decides on the variant
-    sheet = read_table(
+    sheet = job.table(
         job.find_sheet(f"cas(me)3_part_A_ME_label_JpgIndex_{job.version}*.xls*"),
         {"subject": ["Subject"], "filename": ["Filename"], **_FRAMES, "aus": ["AU"], "emotion": ["emotion"]},
-        optional={"objective": ["Objective class"]}, problems=job.problems,
+        optional={"objective": ["Objective class"]},
     )  # fmt: skip
     drafts = [_one(job, sheet, row, "micro") for row in sheet.rows]
     if job.options["macro"] == "yes":
         path = job.find_file(
             "sheet of macro-expressions", "macro", f"cas(me)3_part_A_MaE_label_JpgIndex_{job.version}*.xls*"
         )
-        macro = read_table(
+        macro = job.table(
             path, {"subject": ["sub", "Subject"], "filename": ["seq", "Filename"], **_FRAMES, "emotion": ["emotion"]},
-            optional={"aus": ["AU"]}, problems=job.problems,
+            optional={"aus": ["AU"]},
         )  # fmt: skip
         for row in macro.rows:
             draft = _one(job, macro, row, "macro")
@@ -62,10 +62,10 @@ def _draft(job: Job) -> list[Draft]:
 
 
 def _draft_c(job: Job) -> list[Draft]:
-    sheet = read_table(
+    sheet = job.table(
         job.find_sheet("CAS(ME)3_part_C_ME*.xls*"),
         {"subject": ["sub"], "filename": ["count"], "onset": ["onset"], "offset": ["offset"], "aus": ["au"],
-         "emotion": ["emotion"]}, problems=job.problems,
+         "emotion": ["emotion"]}, valid=has_text,
     )  # fmt: skip
     drafts = []
     for row in sheet.rows:

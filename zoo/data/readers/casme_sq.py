@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from zoo.data.frames import Folders
+from zoo.data.manifest import Change
 from zoo.data.readers._base import Draft, Job, Published, Reader, aus_of, emotion_of, subject_number
 from zoo.data.sheets import as_text, is_number, load, read_headerless
 from zoo.errors import DataError
@@ -12,6 +13,11 @@ from zoo.errors import DataError
 _COLUMNS = ("subject", "clip", "onset", "apex", "offset", "aus", "emotion", "kind", "report")
 _KINDS = {"macro-expression": "macro", "micro-expression": "micro"}
 _CODE = re.compile(r"(\d+)_(\d{4})")
+
+
+def _whole(cell: object) -> int:
+    """A cell that passed ``is_number``, also the text ``1.0``."""
+    return int(float(as_text(cell)))
 
 
 def _is_kind(cell: object) -> bool:
@@ -47,13 +53,13 @@ def _draft(job: Job) -> list[Draft]:
         problems=job.problems,
         checks={"code": is_number, "name": lambda c: bool(as_text(c))},
     )
-    folder_of = {int(as_text(r["index"])): as_text(r["folder"]) for r in people.rows}
-    code_of = {as_text(r["name"]).casefold(): f"{int(as_text(r['code'])):04d}" for r in videos.rows}
+    folder_of = {_whole(r["index"]): as_text(r["folder"]) for r in people.rows}
+    code_of = {as_text(r["name"]).casefold(): f"{_whole(r['code']):04d}" for r in videos.rows}
     base = job.base()
     folders = Folders(base) if base else None
     drafts, used = [], set()
     for row in codes.rows:
-        index, clip = int(as_text(row["subject"])), codes.text(row, "clip")
+        index, clip = _whole(row["subject"]), codes.text(row, "clip")
         video = clip.rpartition("_")[0].casefold()
         if index not in folder_of or video not in code_of:
             column, sheet = ("subject", "naming rule1") if index not in folder_of else ("clip", "naming rule2")
@@ -86,6 +92,8 @@ def _draft(job: Job) -> list[Draft]:
             job.report.note("apex is 0, that is not coded", draft.id)
         if values["offset"] == 0 and job.repair == "documented":
             values["offset"], values["offset_source"] = values["apex"], "imputed"
+            change = Change(draft.id, "offset", "0", as_text(values["apex"]), "convention of the baselines: the apex")
+            job.report.repaired.append(change)
             job.report.note("offset is 0, that was not visible: the apex stands for it", draft.id)
         drafts.append(draft)
     if folders is not None:

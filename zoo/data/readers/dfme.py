@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo.data.readers._base import Draft, Job, Published, Reader, aus_of, emotion_of, folder_index
-from zoo.data.sheets import as_text, read_table
+from zoo.data.sheets import as_text
 from zoo.errors import DataError
 
 _IDS = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -33,10 +33,10 @@ def _draft(job: Job) -> list[Draft]:
     drafts: list[Draft] = []
     home: dict[str, str] = {}
     for part, path in books.items():
-        sheet = read_table(
+        sheet = job.table(
             path, {"subject": ["Subject"], "filename": ["Filename"], "onset": ["OnsetFrame"], "apex": ["ApexFrame"],
                    "offset": ["OffsetFrame"], "emotion": ["Emotion"], "fps": ["Fps"], "aus": ["AU"]},
-            optional={"id": ["EmotionId"]}, problems=job.problems,
+            optional={"id": ["EmotionId"]},
         )  # fmt: skip
         for row in sheet.rows:
             subject, clip = job.person(sheet, row, "sub{:04d}"), sheet.text(row, "filename")

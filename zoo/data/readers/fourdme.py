@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo.data.manifest import Change
 from zoo.data.readers._base import Draft, Job, Reader, aus_of
-from zoo.data.sheets import as_text, read_table
+from zoo.data.sheets import as_text
 from zoo.facs.emotions import canonical
 
 
@@ -14,15 +14,12 @@ def _is_person(cell: object) -> bool:
 
 
 def _draft(job: Job) -> list[Draft]:
-    sheet = read_table(
+    sheet = job.table(
         job.find_sheet("4DME_Labelling_Micro*.xls*", "Micro and Macro-expression labels*.xls*"),
         {"subject": ["sub_ID"], "filename": ["fold_name"], "emotion": ["Emotion"], "onset": ["Onset"], "apex": ["Apex"],
          "offset": ["Offset"], "aus": ["AUs", "AU"]},
-        problems=job.problems, valid=_is_person,
+        valid=_is_person,
     )  # fmt: skip
-    for note in sheet.notes:
-        if "below the table" in note:
-            job.report.note(note)
     drafts = []
     for row in sheet.rows:
         subject, clip = sheet.text(row, "subject"), sheet.text(row, "filename")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from zoo.data.frames import IMAGES, Folders
 from zoo.data.readers._base import Draft, Job, Published, Reader, aus_of, emotion_of, folder_index, subject_number
-from zoo.data.sheets import read_table
 
 
 def _draft(job: Job) -> list[Draft]:
-    sheet = read_table(
+    sheet = job.table(
         job.find_sheet("MMEW_Micro_Exp*.xlsx", "MMEW_Micro_Exp*.xls"),
         {"subject": ["Subject"], "filename": ["Filename"], "onset": ["OnsetFrame"], "apex": ["ApexFrame"],
          "offset": ["OffsetFrame"], "aus": ["Action Units"], "emotion": ["Estimated Emotion"]},
-        optional={"remarks": ["remarks"]}, problems=job.problems,
+        optional={"remarks": ["remarks"]},
     )  # fmt: skip
     index = folder_index(job.base())
     drafts = []

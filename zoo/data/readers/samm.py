@@ -6,7 +6,7 @@ from collections import Counter
 
 from zoo.data.manifest import Manifest, Report
 from zoo.data.readers._base import Draft, Job, Published, Reader, aus_of, emotion_of, subject_number
-from zoo.data.sheets import Rounding, Row, Sheet, as_text, is_number, read_table
+from zoo.data.sheets import Rounding, Row, Sheet, as_text, is_number
 from zoo.errors import DataError
 
 
@@ -25,17 +25,15 @@ def _file(sheet: Sheet, row: Row, subject: str) -> str:
 
 
 def _draft(job: Job) -> list[Draft]:
-    sheet = read_table(
+    sheet = job.table(
         job.find_sheet("SAMM_Micro_FACS_Codes*.xlsx", "SAMM_Micro*.xls*"),
         {"subject": ["Subject"], "filename": ["Filename"], "onset": ["Onset Frame", "Onset"],
          "apex": ["Apex Frame", "Apex"], "offset": ["Offset Frame", "Offset"], "aus": ["Action Units"],
          "emotion": ["Estimated Emotion"]},
         optional={"objective": ["Objective Classes", "Objective Class"], "inducement": ["Inducement Code"],
                   "duration": ["Duration"], "micro": ["Micro"], "notes": ["Notes"]},
-        problems=job.problems, valid=is_number,
+        valid=is_number,
     )  # fmt: skip
-    for note in sheet.notes:
-        job.report.note(note)
     drafts = []
     for row in sheet.rows:
         subject = job.person(sheet, row, "{:03d}")
@@ -52,13 +50,13 @@ def _draft(job: Job) -> list[Draft]:
 
 
 def _draft_long(job: Job) -> list[Draft]:
-    sheet = read_table(
+    sheet = job.table(
         job.find_sheet(f"SAMM_LongVideos_{job.version}_Release.xlsx", f"SAMM*Long*{job.version}*.xls*"),
         {"subject": ["Subject"], "filename": ["Filename"], "onset": ["Onset", "Onset Frame"],
          "apex": ["Apex", "Apex Frame"], "offset": ["Offset", "Offset Frame"], "type": ["Type"],
          "aus": ["Action Units"]},
         optional={"inducement": ["Inducement Code"], "duration": ["Duration"], "notes": ["Notes"]},
-        problems=job.problems, valid=is_number,
+        valid=is_number,
     )  # fmt: skip
     rounding: Rounding = "half_up" if job.options["rounding"] == "half_up" else "floor"
     drafts, lost = [], []

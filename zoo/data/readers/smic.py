@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zoo.data.frames import Folders
 from zoo.data.readers._base import Draft, Job, Published, Reader, subject_number
-from zoo.data.sheets import Row, Sheet, as_text, read_table
+from zoo.data.sheets import Row, Sheet, as_text
 from zoo.errors import DataError
 from zoo.facs.emotions import canonical
 
@@ -84,11 +84,11 @@ def _leaves(folders: Folders, top: Path, parts: tuple[str, ...], depth: int) -> 
 def _from_list(job: Job) -> list[Draft]:
     """A list of clips with onset and offset, as public code passes round; its apex, if any, is an estimate."""
     assert job.sheet is not None
-    sheet = read_table(
+    sheet = job.table(
         job.sheet, {"subject": ["Subject"], "filename": ["Filename", "Clip"], "onset": ["OnsetF", "Onset",
         "OnsetFrame"],
                     "offset": ["OffsetF", "Offset", "OffsetFrame"]},
-        optional={"apex": ["ApexF", "Apex", "ApexFrame"]}, problems=job.problems, valid=_numeric,
+        optional={"apex": ["ApexF", "Apex", "ApexFrame"]}, valid=_numeric,
     )  # fmt: skip
     drafts = []
     for row in sheet.rows:
@@ -142,17 +142,15 @@ def _named(sheet: Sheet, row: Row) -> tuple[str, str, str] | None:
 
 def _extended(camera: str, job: Job) -> list[Draft]:
     path = job.find_sheet(f"SMIC?{camera}?E_annotation*.xls*", f"SMIC?{camera}?E?annotation*.xls*")
-    sheet = read_table(
+    sheet = job.table(
         path,
         {"subject": ["Subject"], "filename": ["Filename"], "onset": ["OnsetF"], "offset": ["OffsetF"],
             "first": ["FirstF"]},
         optional={"onset2": ["Onset2F"], "offset2": ["Offset2F"], "onset3": ["Onset3F"], "offset3": ["Offset3F"],
                   "last": ["LastF"], "total": ["TotalVL"], "emotion": ["Emotion"]},
-        sheet=_sheet_name(path, camera), problems=job.problems, valid=_numeric,
+        sheet=_sheet_name(path, camera), valid=_numeric,
     )  # fmt: skip
     job.report.read = len(sheet.rows)
-    for note in sheet.notes:
-        job.report.note(note)
     drafts: list[Draft] = []
     for row in sheet.rows:
         name = _named(sheet, row)

@@ -8,7 +8,7 @@ from pathlib import Path
 from zoo.data.frames import Folders
 from zoo.data.readers._base import Draft, Job, Published, Reader, emotion_of
 from zoo.data.readers._pictures import pictures, place
-from zoo.data.sheets import as_text, read_table
+from zoo.data.sheets import as_text, has_text
 from zoo.errors import DataError
 
 _SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -117,13 +117,13 @@ def _affectnet(job: Job) -> list[Draft]:
         if not path.is_file():
             job.report.note(f"no {name}: {split} is not read")
             continue
-        table = read_table(
+        table = job.table(
             path,
             {"path": ["subDirectory_filePath"], "expression": ["expression"]},
             optional={"valence": ["valence"], "arousal": ["arousal"]},
             anchors=("path", "expression"),
             subject="path",
-            problems=job.problems,
+            valid=has_text,
         )
         for row in table.rows:
             code = as_text(row["expression"])
@@ -138,8 +138,9 @@ def _affectnet(job: Job) -> list[Draft]:
                 if job.missing == "drop":
                     job.report.drop("no picture on disk", [key])
                 else:
-                    table.complain(row, "path", f"{file} is not there",
-                        "Copy it, or drop such rows with missing='drop'")
+                    table.complain(
+                        row, "path", f"{file} is not there", "Copy it, or drop such rows with missing='drop'"
+                    )
                 continue
             drafts.append(
                 _still(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoo.data.readers._base import Draft, Job, Published, Reader, aus_of, emotion_of
 from zoo.data.readers._pictures import place
-from zoo.data.sheets import as_text, read_table
+from zoo.data.sheets import as_text, has_text
 from zoo.errors import DataError
 
 _FER = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
@@ -36,13 +36,13 @@ def _votes(job: Job) -> list[tuple[int, list[int]]] | None:
     if job.options["labels"] == "fer2013":
         return None
     path = job.find_file("table of FER+ votes", "root", "fer2013new.csv")
-    table = read_table(
+    table = job.table(
         path,
         {"usage": ["Usage"], **{n: [n] for n in _PLUS}},
         optional={"image": ["Image name"]},
         anchors=("usage", "NF"),
         subject="usage",
-        problems=job.problems,
+        valid=has_text,
     )
     result = []
     for row in table.rows:
@@ -160,16 +160,14 @@ _CSV_MORE = {"clip": ["clip"], "kind": ["kind"], "fps": ["fps"], "onset": ["onse
 
 
 def _generic(job: Job) -> list[Draft]:
-    table = read_table(
+    table = job.table(
         job.find_sheet("clips.csv"),
         _CSV,
         optional=_CSV_MORE,
         anchors=("id", "path"),
         subject="id",
-        problems=job.problems,
+        valid=has_text,
     )
-    for note in table.notes:
-        job.report.note(note)
     drafts = []
     for row in table.rows:
         path = table.text(row, "path")
