@@ -10,7 +10,8 @@ import pytest
 from fakes import casme2, others, samm, smic
 from rich.console import Console
 
-from zoo.data import command
+from zoo.data import command, contact_sheet
+from zoo.data.clips import read_picture
 from zoo.data.manifest import Manifest
 from zoo.data.partitions import Split
 from zoo.errors import DataError, MediaError
@@ -106,7 +107,7 @@ def test_show_draws_a_sheet(tmp_path):
     zoo("build", "casme2", "--root", root, "--out", tmp_path / "m.parquet")
     code, text = zoo("show", tmp_path / "m.parquet", "--root", root, "--out", tmp_path / "sheet.png", "--number", "3")
     assert code == 0 and "sheet.png" in text
-    picture = command.read_picture(tmp_path / "sheet.png")
+    picture = read_picture(tmp_path / "sheet.png")
     assert picture.shape[2] == 3 and picture.std() > 5
 
 
@@ -120,29 +121,29 @@ def test_show_uses_the_flow_that_it_is_given(tmp_path):
         return np.ones((2, *onset.shape[:2]), np.float32)
 
     key = m.keys[0]
-    command.show(m, root, tmp_path / "sheet.png", keys=[key], flow=flow)
+    contact_sheet.show(m, root, tmp_path / "sheet.png", keys=[key], flow=flow)
     assert seen == [((12, 16, 3), (12, 16, 3))]
     with pytest.raises(DataError, match="no clip 'x'"):
-        command.show(m, root, tmp_path / "sheet.png", keys=["x"])
+        contact_sheet.show(m, root, tmp_path / "sheet.png", keys=["x"])
     with pytest.raises(DataError, match="cannot be drawn"):
-        command.show(m, root, tmp_path / "sheet.xyz", keys=[key])
+        contact_sheet.show(m, root, tmp_path / "sheet.xyz", keys=[key])
     frame = next((root / m.table.loc[key, "path"]).glob("reg_img*.jpg"))
     frame.write_bytes(frame.read_bytes()[:40])
     with pytest.raises(MediaError, match="not a readable picture"):
-        command.show(m, root, tmp_path / "sheet.png", keys=[key])
+        contact_sheet.show(m, root, tmp_path / "sheet.png", keys=[key])
 
 
 def test_clips_are_spread_over_emotions(tmp_path):
     m = command.build(["casme2"], [casme2.write(tmp_path / "c")], tmp_path / "m.csv")
-    keys = command._spread(m, 7, 0)
-    assert set(m.table.loc[keys, "emotion"]) == set(casme2.TOTALS) and keys == command._spread(m, 7, 0)
+    keys = contact_sheet.spread(m, 7, 0)
+    assert set(m.table.loc[keys, "emotion"]) == set(casme2.TOTALS) and keys == contact_sheet.spread(m, 7, 0)
 
 
 def test_flow_in_colours():
     u = np.zeros((2, 4, 4), np.float32)
-    assert command.flow_picture(u).max() == 0
+    assert contact_sheet.flow_picture(u).max() == 0
     u[0] = 3
-    assert np.allclose(command.flow_picture(u)[0, 0], [1, 0, 0])
+    assert np.allclose(contact_sheet.flow_picture(u)[0, 0], [1, 0, 0])
 
 
 def test_the_written_manifest_is_the_one_that_was_built(tmp_path):

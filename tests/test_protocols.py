@@ -13,6 +13,7 @@ from fakes import casme2, others, samm, smic
 
 from zoo.data import protocols as p
 from zoo.data.manifest import Manifest
+from zoo.data.organisers import compare_composite, read_composite, submission_log
 from zoo.data.partitions import Fold, Split, inner, refuse_leaks, summary
 from zoo.data.readers import read
 from zoo.errors import ProtocolError, UnknownName, ZooError
@@ -99,18 +100,18 @@ def test_the_organisers_file_is_compared_row_by_row(composite, tmp_path):
     path = tmp_path / "combined_3class_gt.csv"
     lines = gt(s, composite)
     path.write_text("\r\n".join(lines) + "\r\n")
-    assert p.compare_composite(s, composite, path) == []
+    assert compare_composite(s, composite, path) == []
     wrong = lines[0][:-1] + str((int(lines[0][-1]) + 1) % 3)
     path.write_text("\r\n".join([wrong, "casme2,sub26,EP99_99,0", *lines[2:]]) + "\r\n")
-    found = " ".join(p.compare_composite(s, composite, path))
-    assert len(p.compare_composite(s, composite, path)) == 3
+    found = " ".join(compare_composite(s, composite, path))
+    assert len(compare_composite(s, composite, path)) == 3
     assert "selected, not in the list" in found and "EP99_99: in the list, not selected" in found and "listed" in found
     path.write_text("\r\n,,,\r\n".join(lines[:-1]) + "\r\n")
     with pytest.raises(ZooError, match="441 rows, 442 are wanted"):
-        p.read_composite(path)
+        read_composite(path)
     path.write_text("casme2,subx,EP01,0\r\n")
     with pytest.raises(ZooError, match="row 1"):
-        p.read_composite(path)
+        read_composite(path)
 
 
 def test_megc2018(composite):
@@ -284,11 +285,11 @@ def test_apex_policies(composite):
 
 def test_submission_log(composite):
     s = quiet(composite, "megc2019")
-    text = p.submission_log(s, composite, dict.fromkeys(s.keys, 0))
+    text = submission_log(s, composite, dict.fromkeys(s.keys, 0))
     lines = text.splitlines()
     assert lines[0] == "casme2 sub01" and "samm 006" in lines and len(lines) == 442 + 68
     with pytest.raises(ProtocolError, match="have no prediction"):
-        p.submission_log(s, composite, {})
+        submission_log(s, composite, {})
 
 
 def test_unknown_names_and_labels(composite):

@@ -15,7 +15,8 @@ from zoo.registry import unknown
 
 if TYPE_CHECKING:
     from zoo.data.manifest import Manifest
-    from zoo.data.readers._base import Frames, Missing, Reader, Repair, Survey
+    from zoo.data.readers._base import Frames, Missing, Reader, Repair
+    from zoo.data.readers._survey import Survey
 
 
 @cache
@@ -55,8 +56,8 @@ def survey(
     strict: bool = False,
     options: Mapping[str, str] | None = None,
 ) -> Survey:
-    """Read a data set and collect its problems; see :func:`zoo.data.readers._base.survey` for the arguments."""
-    from zoo.data.readers._base import survey as run
+    """Read a data set and collect its problems; see :func:`zoo.data.readers._survey.survey` for the arguments."""
+    from zoo.data.readers._survey import survey as run
 
     return run(reader(name), root, version=version, variant=variant, sheet=sheet, repair=repair, missing=missing,
                frames=frames, skip=skip, strict=strict, options=options)  # fmt: skip

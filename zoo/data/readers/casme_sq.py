@@ -7,7 +7,8 @@ import re
 from zoo.data.frames import Folders
 from zoo.data.manifest import Change
 from zoo.data.readers._base import Draft, Job, Published, Reader, aus_of, emotion_of, subject_number
-from zoo.data.sheets import as_text, is_number, load, read_headerless
+from zoo.data.sheet_files import load
+from zoo.data.sheets import as_text, is_number, read_headerless
 from zoo.errors import DataError
 
 _COLUMNS = ("subject", "clip", "onset", "apex", "offset", "aus", "emotion", "kind", "report")

@@ -160,7 +160,7 @@ def _extended(camera: str, job: Job) -> list[Draft]:
 
 
 def _sheet_name(path: Path, camera: str) -> str | None:
-    from zoo.data.sheets import load
+    from zoo.data.sheet_files import load
 
     return camera if camera in load(path) else None
 
