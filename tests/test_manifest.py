@@ -7,8 +7,9 @@ import time
 import numpy as np
 import pytest
 from fakes import casme2
+from fakes.large import big
 
-from zoo.data.manifest import Manifest, Report, diff
+from zoo.data.manifest import Manifest, diff
 from zoo.data.readers import read
 from zoo.errors import DataError
 
@@ -80,13 +81,6 @@ def test_doubled_keys_and_foreign_files_are_refused(tmp_path):
         Manifest.load(tmp_path / "m.csv")
     with pytest.raises(DataError, match=r"parquet or .csv"):
         Manifest.from_rows([row]).write(tmp_path / "m.json")
-
-
-def big(number=100_000) -> Manifest:
-    rows = [{"id": f"c{i}", "dataset": "big", "subject": f"s{i // 200}", "clip": f"c{i}", "kind": "micro", "onset": i,
-             "offset": i + 20, "apex": i + 10, "emotion": ("happiness", "surprise", "disgust", "others")[i % 4]}
-            for i in range(number)]  # fmt: skip
-    return Manifest.from_rows(rows, Report(dataset="big", read=number))
 
 
 def test_a_hundred_thousand_clips_filter_and_load_in_seconds(tmp_path):

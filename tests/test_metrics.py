@@ -16,11 +16,12 @@ TRUTH, PREDICTED = [0, 0, 1, 2], [0, 0, 0, 2]  # fold A: the first three; fold B
 
 
 def test_pooled_scores_of_two_folds():
-    s = m.scores(TRUTH, PREDICTED, 3)
-    assert (s["accuracy"], s["uf1"]) == (0.75, pytest.approx(0.6))
-    assert s["f1"] == pytest.approx([0.8, 0.0, 1.0])
+    s, each = m.scores(TRUTH, PREDICTED, 3)["full"], m.class_scores(TRUTH, PREDICTED, 3)
+    assert s["accuracy"] == s["war"] == s["micro_f1"] == 0.75 and s["clips"] == 4
+    assert each["f1"] == pytest.approx([0.8, 0.0, 1.0]) and each["support"] == [2, 1, 1] and each["absent"] == []
+    assert s["uf1"] == pytest.approx(0.6)
     assert s["uar"] == pytest.approx(2 / 3)
-    assert s["weighted_f1"] == pytest.approx(0.65)
+    assert s["weighted_f1"] == pytest.approx(0.65) == m.weighted_f1(TRUTH, PREDICTED, 3)
     assert m.fold_mean_acc(TRUTH, PREDICTED, "AAAB") == pytest.approx((2 / 3 + 1) / 2)
 
 
@@ -43,11 +44,24 @@ def test_majority_rows_of_the_three_data_sets(counts, acc, f1):
 
 
 def test_groups_are_the_same_predictions_filtered():
-    s = m.scores([0, 1, 2, 0], [0, 1, 0, 2], 3, groups=["samm", "samm", "smic", "smic"])
-    assert s["n"] == 4 and {k: v["n"] for k, v in s["groups"].items()} == {"samm": 2, "smic": 2}
-    assert s["groups"]["samm"]["accuracy"] == 1.0 and s["groups"]["smic"]["accuracy"] == 0.0
-    total = np.sum([g["confusion"] for g in s["groups"].values()], axis=0)
-    assert (total == s["confusion"]).all()
+    truth, guess = np.array([0, 1, 2, 0]), np.array([0, 1, 0, 2])
+    s = m.scores(truth, guess, 3, groups=["samm", "samm", "smic", "smic"])
+    assert {k: v["clips"] for k, v in s.items()} == {"full": 4, "samm": 2, "smic": 2}
+    assert s["samm"]["accuracy"] == 1.0 and s["smic"]["accuracy"] == 0.0
+    assert s["samm"]["uf1"] == pytest.approx(2 / 3)
+    with pytest.raises(ProtocolError, match="3 group names, for 4 samples"):
+        m.scores(truth, guess, 3, groups=["a", "b", "c"])
+    with pytest.raises(ProtocolError, match="called 'full'"):
+        m.scores(truth, guess, 3, groups=["full"] * 4)
+
+
+def test_the_authors_confusion_gives_the_authors_scores():
+    """STSTNet, re-run in Python: rows negative, positive, surprise."""
+    matrix = np.array([[195, 39, 16], [36, 68, 5], [12, 7, 64]])
+    truth = np.repeat([0, 1, 2], matrix.sum(1))
+    predicted = np.concatenate([np.repeat([0, 1, 2], row) for row in matrix])
+    assert np.array_equal(m.confusion(truth, predicted, 3), matrix)
+    assert round(m.uf1(truth, predicted, 3), 4) == 0.7209 and round(m.uar(truth, predicted, 3), 4) == 0.7250
 
 
 def test_a_declared_class_without_samples_warns_and_stays_in_uf1_only():
@@ -68,7 +82,7 @@ def test_agrees_with_scikit_learn_and_torchmetrics(pairs):
     truth, guess = [t for t, _ in pairs], [p for _, p in pairs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ours = m.scores(truth, guess, 4)
+        ours = m.scores(truth, guess, 4)["full"]
         labels = range(4)
         assert (m.confusion(truth, guess, 4) == sk.confusion_matrix(truth, guess, labels=labels)).all()
         assert ours["accuracy"] == pytest.approx(sk.accuracy_score(truth, guess))
@@ -79,7 +93,9 @@ def test_agrees_with_scikit_learn_and_torchmetrics(pairs):
         assert ours["micro_f1"] == pytest.approx(sk.f1_score(truth, guess, labels=labels, average="micro"))
         assert ours["uar"] == pytest.approx(sk.balanced_accuracy_score(truth, guess))
         t, g = torch.tensor(truth), torch.tensor(guess)
-        assert (multiclass_confusion_matrix(g, t, 4).numpy() == np.array(ours["confusion"])).all()
+        assert (
+            multiclass_confusion_matrix(g, t, 4).numpy() == np.array(m.class_scores(truth, guess, 4)["confusion"])
+        ).all()
         # torchmetrics leaves a class that neither side names out of its macro mean: the definitions agree only
         # without one
         if {*truth, *guess} == set(labels):

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fakes import casme2, others, samm, smic
+from fakes.large import big
 
 from zoo.data import protocols as p
 from zoo.data.manifest import Manifest
@@ -305,8 +306,6 @@ def test_unknown_names_and_labels(composite):
 
 def test_a_hundred_thousand_clips_split_in_seconds_and_little_memory(tmp_path):
     import tracemalloc
-
-    from test_manifest import big
 
     m = big()
     big_protocol = replace(p.protocol("mmew_6"), name="big", datasets=("big",), mapping="basic6", counts={})

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zoo.errors import ProtocolError, ZooError
+from zoo.errors import ProtocolError
 
 # --- recognition -----------------------------------------------------------------------------------------------------
 
@@ -23,15 +23,15 @@ from zoo.errors import ProtocolError, ZooError
 def _labels(values: ArrayLike, name: str, num_classes: int) -> NDArray[np.int64]:
     array = np.asarray(values)
     if array.ndim != 1:
-        raise ZooError(f"{name} must be a flat list of class indices; got shape {array.shape}")
+        raise ProtocolError(f"{name} must be a flat list of class indices; got shape {array.shape}")
     if array.size and not np.issubdtype(array.dtype, np.integer):
-        raise ZooError(
+        raise ProtocolError(
             f"{name} must hold integer class indices; got {array.dtype} (take argmax of probabilities first)"
         )
     wrong = (array < 0) | (array >= num_classes) if array.size else np.zeros(0, bool)
     if wrong.any():
         at = int(np.argmax(wrong))
-        raise ZooError(
+        raise ProtocolError(
             f"{name}[{at}] is {array[at]}; with {num_classes} classes indices run from 0 to {num_classes - 1}"
         )
     return array.astype(np.int64)
@@ -49,15 +49,15 @@ def confusion(truth: ArrayLike, predicted: ArrayLike, num_classes: int) -> NDArr
         truth, predicted: ``[N]`` integers; result ``[K, K]`` int64.
 
     Raises:
-        ZooError: no samples, unequal lengths, or an index outside ``0..K-1``.
+        ProtocolError: no samples, unequal lengths, or an index outside ``0..K-1``.
     """
     if num_classes < 1:
-        raise ZooError(f"num_classes is {num_classes}; a protocol declares at least 1 class")
+        raise ProtocolError(f"num_classes is {num_classes}; a protocol declares at least 1 class")
     t, p = _labels(truth, "truth", num_classes), _labels(predicted, "predicted", num_classes)
     if len(t) != len(p):
-        raise ZooError(f"{len(t)} true labels but {len(p)} predictions; join them by sample id before scoring")
+        raise ProtocolError(f"{len(t)} true labels but {len(p)} predictions; join them by sample id before scoring")
     if not len(t):
-        raise ZooError("nothing to score: the lists of labels are empty")
+        raise ProtocolError("nothing to score: the lists of labels are empty")
     counts = np.bincount(t * num_classes + p, minlength=num_classes * num_classes)
     return counts.reshape(num_classes, num_classes).astype(np.int64)
 
@@ -159,7 +159,7 @@ def fold_mean_acc(truth: ArrayLike, predicted: ArrayLike, folds: Sequence[Hashab
     """
     t, p = np.asarray(truth), np.asarray(predicted)
     if not len(t) == len(p) == len(folds) or not len(t):
-        raise ZooError(
+        raise ProtocolError(
             f"truth, predicted and folds need one equal, positive length; got {len(t)}, {len(p)}, {len(folds)}"
         )
     hits: dict[Hashable, list[bool]] = defaultdict(list)
@@ -170,8 +170,8 @@ def fold_mean_acc(truth: ArrayLike, predicted: ArrayLike, folds: Sequence[Hashab
 
 def scores(
     truth: ArrayLike, predicted: ArrayLike, num_classes: int, groups: Sequence[Hashable] | None = None
-) -> dict[str, Any]:
-    """Every recognition score of one pool of predictions, each under its own name, JSON-plain.
+) -> dict[str, dict[str, float]]:
+    """Every recognition score of one pool of predictions, each under its own name.
 
     Args:
         truth: class indices ``[N]`` of all folds together.
@@ -180,35 +180,50 @@ def scores(
         groups: one name per sample, usually the data set; each group is scored on the *same* predictions, filtered.
 
     Returns:
-        ``n, accuracy, war, uar, uf1, weighted_f1, micro_f1, harmonic_f1`` and per class ``f1``, ``recall``,
-        ``precision``, ``support`` (lists of K), ``absent`` (classes without a test sample), ``confusion`` and, where
-        asked for, ``groups``.
+        ``full`` and one entry per group, each with ``uf1, uar, accuracy, war, weighted_f1, micro_f1, harmonic_f1``
+        and the number of ``clips``.
     """
     matrix = confusion(truth, predicted, num_classes)
     _warn_absent(matrix)
-    result = _summary(matrix)
+    result = {"full": _summary(matrix)}
     if groups is not None:
-        if len(groups) != len(np.asarray(truth)):
-            raise ZooError(f"{len(groups)} group names for {len(np.asarray(truth))} samples; give one per sample")
         t, p, names = np.asarray(truth), np.asarray(predicted), [str(g) for g in groups]
-        result["groups"] = {}
+        if len(names) != len(t) or "full" in names:
+            what = "a group is called 'full', which is the whole" if "full" in names else f"{len(names)} group names"
+            raise ProtocolError(f"{what}, for {len(t)} samples; give one name per sample, and another than 'full'")
         for name in dict.fromkeys(names):
             chosen = np.array([n == name for n in names])
-            result["groups"][name] = _summary(confusion(t[chosen], p[chosen], num_classes))
+            result[name] = _summary(confusion(t[chosen], p[chosen], num_classes))
     return result
 
 
-def _summary(matrix: NDArray[np.int64]) -> dict[str, Any]:
-    parts, support, total = _per_class(matrix), matrix.sum(1), int(matrix.sum())
+def class_scores(truth: ArrayLike, predicted: ArrayLike, num_classes: int) -> dict[str, list[Any]]:
+    """Scores of each class: ``f1, precision, recall, support`` (lists of K), ``absent`` classes, ``confusion``;
+    JSON-plain.
+    """
+    matrix = confusion(truth, predicted, num_classes)
+    support = matrix.sum(1)
+    return {
+        **{name: [float(v) for v in values] for name, values in _per_class(matrix).items()},
+        "support": [int(v) for v in support],
+        "absent": [int(c) for c in np.flatnonzero(support == 0)],
+        "confusion": matrix.tolist(),
+    }
+
+
+def _summary(matrix: NDArray[np.int64]) -> dict[str, float]:
+    f1, support, total = _per_class(matrix)["f1"], matrix.sum(1), int(matrix.sum())
     acc = float(np.trace(matrix) / total)
     return {
-        "n": total, "accuracy": acc, "war": acc, "uar": _uar(matrix), "uf1": float(parts["f1"].mean()),
-        "weighted_f1": float((parts["f1"] * support).sum() / total), "micro_f1": acc,
+        "uf1": float(f1.mean()),
+        "uar": _uar(matrix),
+        "accuracy": acc,
+        "war": acc,
+        "weighted_f1": float((f1 * support).sum() / total),
+        "micro_f1": acc,
         "harmonic_f1": harmonic_of(matrix, "declared"),
-        **{name: [float(v) for v in values] for name, values in parts.items()},
-        "support": [int(v) for v in support], "absent": [int(c) for c in np.flatnonzero(support == 0)],
-        "confusion": matrix.tolist(),
-    }  # fmt: skip
+        "clips": total,
+    }
 
 
 def join_by_id(
@@ -265,17 +280,17 @@ def au_f1(
     """
     t, p = np.asarray(truth), np.asarray(predicted)
     if t.shape != p.shape or t.ndim != 2 or t.shape[1] != len(units):
-        raise ZooError(
+        raise ProtocolError(
             f"truth {t.shape} and predicted {p.shape} must both be [samples, {len(units)}], one column per unit"
         )
     for name, array in (("truth", t), ("predicted", p)):
         if not np.isin(array, (0, 1)).all():
-            raise ZooError(
+            raise ProtocolError(
                 f"{name} must be 0 or 1 everywhere; threshold logits at 0, and mark uncoded samples in `known`"
             )
     keep = np.ones(len(t), bool) if known is None else np.asarray(known, bool)
     if keep.shape != (len(t),):
-        raise ZooError(f"known must hold one flag for each of the {len(t)} samples; got shape {keep.shape}")
+        raise ProtocolError(f"known must hold one flag for each of the {len(t)} samples; got shape {keep.shape}")
     t, p = t[keep].astype(bool), p[keep].astype(bool)
     hits, actual, called = (t & p).sum(0), t.sum(0), p.sum(0)
     values = _ratio(2 * hits, actual + called)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -65,7 +65,6 @@ class Split:
     notes: tuple[str, ...] = ()
     seed: int | None = None
     multilabel: bool = False
-    _of: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     def train(self, fold: Fold) -> Indices:
         """Positions of the training samples of a fold."""

@@ -214,6 +214,7 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def choice(name: str, value: str | None, known: Sequence[str]) -> str:
+    """The value, or the first that is known; another is refused."""
     if value is None:
         return known[0] if known else ""
     if value not in known:
@@ -243,6 +244,7 @@ def _where(job: Job, draft: Draft) -> dict[str, Any]:
 
 
 def complain(job: Job, draft: Draft, what: str, remedy: str, column: str | None = None) -> None:
+    """Note a problem of one row, with its file, sheet, row and the title of the column."""
     file = draft.values.get("sheet") or draft.id
     title = draft.values.get("_titles", {}).get(column, column)
     job.problems.add(file, f"{draft.id}: {what}", remedy, column=title, **_where(job, draft))

@@ -16,6 +16,7 @@ KEY_FRAMES = ("onset", "apex", "offset")
 
 
 def find_frames(job: Job, drafts: list[Draft]) -> list[Draft]:
+    """Locate the frames of every row; rows without are complained about, or dropped and counted."""
     base = base_folder(job)
     folders, found = Folders(base), []
     cache: dict[Path, dict[int, Path]] = {}
@@ -82,6 +83,7 @@ def _change(job: Job, draft: Draft, column: str, new: Any, source: str, mark: st
 
 
 def disorder(draft: Draft) -> str | None:
+    """What is wrong with the order of onset, apex and offset, in words."""
     onset, apex, offset = (draft.values.get(c) for c in KEY_FRAMES)
     if onset is not None and offset is not None and offset < onset:
         return f"offset {offset} lies before onset {onset}"
@@ -98,6 +100,7 @@ def _off_disk(draft: Draft) -> bool:
 
 
 def correct(job: Job, drafts: list[Draft], c: Correction) -> None:
+    """Apply one documented correction where key, old value and condition agree."""
     if c.versions and job.version not in c.versions:
         return
     matching = [
