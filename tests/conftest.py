@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # the fakes are importable whatever the import mode
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a real hub; the loopback test runs in a process of its own
 
 PEOPLE = {"casme2": ("sub01", "sub02", "sub17"), "smic": ("s01", "s03"), "samm": ("006", "011")}

@@ -1,1 +1,1 @@
-"""Data sets, splits and the LightningDataModule."""
+"""From data sets on disk to a manifest of clips, from there to splits, inputs and the LightningDataModule."""

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from zoo.data.splits import Fold, check_folds, loso
 from zoo.errors import DataError
 from zoo.types import Clip, FlowMap
 
@@ -29,6 +30,9 @@ class FlowMaps:
     clips: tuple[str, ...]  # [N]
     classes: tuple[str, ...]
     source: str  # where it was read from, for messages
+    folds: tuple[Fold, ...] = ()  # of a protocol; leave-one-subject-out where there are none
+    persons: tuple[str, ...] = ()  # who is behind each clip, where data sets share people
+    complete_test: bool = True  # whether the folds test every clip once
 
     def __post_init__(self) -> None:
         lengths = {len(self.maps), len(self.labels), len(self.datasets), len(self.subjects), len(self.clips)}
@@ -59,7 +63,13 @@ class FlowMaps:
     @property
     def people(self) -> tuple[str, ...]:
         """``dataset/subject`` of each clip: the unit that a split must not cut."""
-        return tuple(f"{d}/{s}" for d, s in zip(self.datasets, self.subjects, strict=True))
+        return self.persons or tuple(f"{d}/{s}" for d, s in zip(self.datasets, self.subjects, strict=True))
+
+    def split(self) -> list[Fold]:
+        """The folds, refused if they leak; each clip is tested once unless the protocol says otherwise."""
+        folds = list(self.folds) or loso(self.people)
+        check_folds(folds, self.people, everybody=self.complete_test)
+        return folds
 
     def __iter__(self) -> Iterator[Clip]:
         for i, key in enumerate(self.clips):

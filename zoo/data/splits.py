@@ -57,14 +57,14 @@ def grouped_kfold(people: Sequence[str], labels: Sequence[int], *, folds: int, s
     ]
 
 
-def check_folds(folds: Sequence[Fold], people: Sequence[str]) -> None:
-    """Refuse a person on both sides of a fold, and a clip tested twice or never."""
+def check_folds(folds: Sequence[Fold], people: Sequence[str], *, everybody: bool = True) -> None:
+    """Refuse a person on both sides of a fold, a clip tested twice, and (``everybody``) a clip tested never."""
     for fold in folds:
         shared = {people[i] for i in fold.train} & {people[i] for i in fold.test}
         if shared:
             raise ProtocolError(f"fold {fold.name}: {', '.join(sorted(shared)[:3])} on both sides")
     tested = sorted(i for fold in folds for i in fold.test)
-    if tested != list(range(len(people))):
+    if len(set(tested)) != len(tested) or (everybody and tested != list(range(len(people)))):
         raise ProtocolError(
             f"{len(people)} clips, but {len(tested)} tests of {len(set(tested))} clips: each must be tested once"
         )

@@ -1,1 +1,1 @@
-"""What is known about the face, as plain data."""
+"""What is known about the face, as plain data: geometry, coder notation, emotions, objective classes."""
