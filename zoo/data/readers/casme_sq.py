@@ -108,10 +108,10 @@ def _video(job: Job, folders: Folders, subject: str, code: str) -> tuple[str, st
     for name in folders.names(parent).values() if parent else ():
         match = _CODE.match(name)
         if match and match[2] == code:
-            if int(match[1]) != subject_number(subject):
-                job.report.note(
-                    "video folder named after another person, the folder above is trusted", f"{subject}/{name}"
-                )
+            remark = "video folder named after another person, the folder above is trusted"
+            known = job.report.notes.get(remark, [])
+            if int(match[1]) != subject_number(subject) and f"{subject}/{name}" not in known:
+                job.report.note(remark, f"{subject}/{name}")
             return subject, name
     return None
 
