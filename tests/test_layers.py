@@ -14,7 +14,7 @@ FREE = {"errors", "types", "_version"}  # the nouns; everybody may know them
 MAY = {
     "facs": set(), "vision": {"facs"}, "spotting": {"vision", "facs"}, "features": {"vision", "facs"}, "graph": {"facs"},
     "models": {"graph", "facs", "registry"}, "inputs": {"vision", "facs"}, "data": {"inputs", "facs", "registry"},
-    "synthesis": {"vision", "facs", "data"}, "metrics": set(), "registry": {"models", "weights"}, "hub": set(),
+    "synthesis": {"vision", "facs", "data"}, "metrics": set(), "metrics_spotting": {"metrics"}, "registry": {"models", "weights"}, "hub": set(),
     "weights": {"hub", "registry", "models"}, "convert": {"weights", "registry"}, "card": set(),
     "train": {"data", "metrics", "registry", "weights", "models", "features", "report"},
     "result": {"report", "vision"}, "report": {"result", "vision", "facs"},

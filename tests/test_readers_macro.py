@@ -21,8 +21,9 @@ def ckplus(root):
     (root / "cohn-kanade-images" / ".DS_Store").write_bytes(b"x")
     facs = root / "FACS" / "S005" / "001"
     facs.mkdir(parents=True)
-    (facs / "S005_001_00000011_facs.txt").write_text("   9.0000000e+00   0.0000000e+00\n   1.7000000e+01   "
-                                                     "5.0000000e+00\n")
+    (facs / "S005_001_00000011_facs.txt").write_text(
+        "   9.0000000e+00   0.0000000e+00\n   1.7000000e+01   5.0000000e+00\n"
+    )
 
 
 def test_ckplus(tmp_path):
@@ -169,8 +170,9 @@ def test_crema_d(tmp_path):
 def test_generic_table(tmp_path):
     frames(tmp_path / "a", ["f1.png", "f2.png", "f3.png"])
     table = tmp_path / "clips.csv"
-    table.write_text("id;subject;path;onset;apex;offset;emotion;aus;fps\nc1;p1;a;1;2;3;Happy;6+L12;30\n",
-        encoding="utf-8-sig")
+    table.write_text(
+        "id;subject;path;onset;apex;offset;emotion;aus;fps\nc1;p1;a;1;2;3;Happy;6+L12;30\n", encoding="utf-8-sig"
+    )
     m = read("csv", tmp_path)
     assert m.table.loc["csv/p1/c1", ["onset", "apex", "offset"]].tolist() == [1, 2, 3]
     assert m.table["emotion"].iloc[0] == "happiness" and m.table["aus"].iloc[0] == "6+L12"

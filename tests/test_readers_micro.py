@@ -42,7 +42,8 @@ def test_casme2_of_2014(tmp_path):
     assert t["aus"].isna().sum() == 3 and (t["aus_raw"] == "?").sum() == 3
     assert cell(m, "sub05_EP16_04f", "aus") == "4+L10" and cell(m, "sub05_EP09_05f", "aus") == "4"
     assert cell(m, "sub05_EP09_05f", "row") == 1 + 1 + next(
-        i for i, r in enumerate(casme2.rows()) if (r[0], r[1]) == ("05", "EP09_05f"))
+        i for i, r in enumerate(casme2.rows()) if (r[0], r[1]) == ("05", "EP09_05f")
+    )
     assert t["path"].str.startswith("Cropped/sub").all() and (t["fps"] == 200).all()
 
 
@@ -167,8 +168,9 @@ def test_smic_non_micro_clips_on_demand(tmp_path):
 
 def test_smic_from_a_list_marks_its_apex_as_an_estimate(tmp_path):
     sheet = tmp_path / "list.csv"
-    sheet.write_text("Subject,Filename,OnsetF,ApexF,OffsetF\r\ns1,s1_ne_01,061206,061210,061220\r\n,,,,\r\n",
-        encoding="utf-8-sig")
+    sheet.write_text(
+        "Subject,Filename,OnsetF,ApexF,OffsetF\r\ns1,s1_ne_01,061206,061210,061220\r\n,,,,\r\n", encoding="utf-8-sig"
+    )
     m = read("smic_hs", tmp_path, sheet=sheet, frames="skip")
     assert cell(m, "s01_ne_01", "apex_source") == "estimated" and cell(m, "s01_ne_01", "onset") == 61206
 

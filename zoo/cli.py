@@ -121,6 +121,10 @@ def build_parser() -> argparse.ArgumentParser:
     loso.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/RECIPE)")
     loso.set_defaults(run=_loso, takes_overrides=True)
 
+    # its own parser is made when it runs: reading data sets needs numpy, and help must not wait for that
+    data = commands.add_parser("data", add_help=False, help="data sets on disk: list, check, build, freeze, show")
+    data.set_defaults(run=_data, takes_overrides=True)
+
     convert = commands.add_parser("convert", help="turn weights that authors published into a checkpoint folder")
     convert.add_argument("arch", help="architecture, e.g. ststnet")
     convert.add_argument("source", help="the authors' file, e.g. a PyTorch state dict (.pth)")
@@ -266,6 +270,22 @@ def _loso(arguments: argparse.Namespace, overrides: list[str]) -> int:
     return loso(
         arguments.config, overrides, seeds=arguments.seeds, folds=folds, workers=arguments.workers, out=arguments.out
     )
+
+
+def _data(_: argparse.Namespace, rest: list[str]) -> int:
+    import cv2
+    import numpy as np
+
+    from zoo.data.command import add_parser, run
+    from zoo.vision.flow import optical_flow
+
+    def flow(onset: np.ndarray, apex: np.ndarray) -> np.ndarray:
+        first, second = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (onset, apex))
+        return optical_flow(first, second)
+
+    parser = argparse.ArgumentParser(prog="zoo")
+    add_parser(parser.add_subparsers(required=True))
+    return run(parser.parse_args(["data", *rest]), flow=flow)
 
 
 def _convert(arguments: argparse.Namespace, _: list[str]) -> int:

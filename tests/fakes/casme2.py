@@ -7,8 +7,17 @@ from pathlib import Path
 from fakes.files import deal, frames, xlsx
 
 PER_SUBJECT = (9, 13, 7, 5, 19, 5, 9, 3, 14, 14, 10, 12, 8, 4, 3, 4, 36, 3, 16, 11, 2, 2, 12, 10, 7, 17)
-HEADER = ["Subject", "Filename", None, "OnsetFrame", "ApexFrame", "OffsetFrame", None, "Action Units",
-    "Estimated Emotion"]
+HEADER = [
+    "Subject",
+    "Filename",
+    None,
+    "OnsetFrame",
+    "ApexFrame",
+    "OffsetFrame",
+    None,
+    "Action Units",
+    "Estimated Emotion",
+]
 FIXED = {  # (subject, clip): onset, apex, offset, AU, emotion
     (4, "EP12_01f"): (261, "/", 321, "4+7", "disgust"),
     (5, "EP09_05f"): (69, 69, 119, 4, "disgust"),
@@ -70,8 +79,15 @@ def write(root: Path, *, version: str = "20140508", with_frames: bool = True, ta
                 row[7] = "1+4"
     xlsx(root / f"CASME2-coding-{version}.xlsx", {"Sheet1": [header, *table], "Sheet2": [], "Sheet3": []})
     classes = deal(OBJECTIVE)[: len(table)]
-    xlsx(root / "CASME2-ObjectiveClasses.xlsx", {"Sheet1": [
-        ["Subject", "Filename", "Objective Class"], *[[r[0], r[1], c] for r, c in zip(table, classes, strict=False)]]})
+    xlsx(
+        root / "CASME2-ObjectiveClasses.xlsx",
+        {
+            "Sheet1": [
+                ["Subject", "Filename", "Objective Class"],
+                *[[r[0], r[1], c] for r, c in zip(table, classes, strict=False)],
+            ]
+        },
+    )
     if with_frames:
         for row in table:
             numbers = {n for n in row[3:6] if isinstance(n, int)}

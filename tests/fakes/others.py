@@ -74,16 +74,26 @@ def casme_sq(root: Path, *, with_frames: bool = True, table: list[list] | None =
             code = codes[clip.rpartition("_")[0]]
             number = PEOPLE[person]
             shown = 23 if (number, code) == (19, "0502") else number  # one folder is named after another person
-            frames(root / "rawpic" / f"s{number}" / f"{shown}_{code}{VIDEOS[code][1]}",
-                   [f"img{n:03d}.jpg" for n in (on, ap, off) if n])
+            frames(
+                root / "rawpic" / f"s{number}" / f"{shown}_{code}{VIDEOS[code][1]}",
+                [f"img{n:03d}.jpg" for n in (on, ap, off) if n],
+            )
         frames(root / "rawpic" / "s15" / "15_9999quiet", ["img001.jpg"])  # a video without annotation
     return root
 
 
 def casme3(root: Path, *, with_frames: bool = True) -> Path:
     header = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
-    totals = {"disgust": 250, "surprise": 187, "others": 158, "Others": 3, "fear": 86, "anger": 64, "sad": 57,
-        "happy": 55}
+    totals = {
+        "disgust": 250,
+        "surprise": 187,
+        "others": 158,
+        "Others": 3,
+        "fear": 86,
+        "anger": 64,
+        "sad": 57,
+        "happy": 55,
+    }
     labels, classes = deal(totals), deal({"VII": 373, "III": 234, "II": 151, "V": 47, "IV": 37, "I": 15, "VI": 3})
     people = [n for n in range(1, 200) if n not in (40, 149, 214, 216)][:90]
     table = []
@@ -118,18 +128,30 @@ def casme3(root: Path, *, with_frames: bool = True) -> Path:
 
 def casme3_c(root: Path) -> Path:
     labels = deal({"negative": 99, "surprise": 30, "others": 20, "positive": 16})
-    rows = [[f"spNO.{1 + i % 30}", 1 + i // 30, 10 * i, 10 * i + 8, "4，7" if i == 3 else "12,25",
-        labels[i]] for i in range(165)]
-    xlsx(root / "part_C" / "CAS(ME)3_part_C_ME.xlsx", {"mockCrimeME": [["sub", "count", "onset", "offset", "au",
-        "emotion"], *rows]})
+    rows = [
+        [f"spNO.{1 + i % 30}", 1 + i // 30, 10 * i, 10 * i + 8, "4，7" if i == 3 else "12,25", labels[i]]
+        for i in range(165)
+    ]
+    xlsx(
+        root / "part_C" / "CAS(ME)3_part_C_ME.xlsx",
+        {"mockCrimeME": [["sub", "count", "onset", "offset", "au", "emotion"], *rows]},
+    )
     for sub, count, on, off, *_ in rows:
         frames(root / "part_C" / "ME_C" / sub / str(count) / "color", [f"{on}.jpg", f"{off}.jpg"])
     return root
 
 
 def mmew(root: Path, *, with_frames: bool = True) -> Path:
-    header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion",
-        "remarks"]
+    header = [
+        "Subject",
+        "Filename",
+        "OnsetFrame",
+        "ApexFrame",
+        "OffsetFrame",
+        "Action Units",
+        "Estimated Emotion",
+        "remarks",
+    ]
     labels = deal({"surprise": 89, "disgust": 72, "others": 66, "happiness": 36, "fear": 16, "sadness": 13, "anger": 8})
     rows = [[1 + i % 30, f"S{1 + i % 30:02d}-{1 + i % 6:02d}-{1 + i // 30:03d}", 1, 5, 9, ("12L", "4R", "L14",
         4)[i % 4],

@@ -9,8 +9,16 @@ from fakes.files import deal, frames, xlsx
 SUBJECTS = (6, 7, *range(9, 27), 28, *range(30, 38))
 HEADER = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration", "Micro",
           "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]  # fmt: skip
-TOTALS = {"Anger": 57, "Happiness": 26, "Other": 26, "Surprise": 15, "Contempt": 12, "Disgust": 9, "Fear": 8,
-    "Sadness": 6}
+TOTALS = {
+    "Anger": 57,
+    "Happiness": 26,
+    "Other": 26,
+    "Surprise": 15,
+    "Contempt": 12,
+    "Disgust": 9,
+    "Fear": 8,
+    "Sadness": 6,
+}
 OBJECTIVE = {1: 24, 2: 13, 3: 20, 4: 8, 5: 3, 6: 7, 7: 84}
 CODES = ["R14", "7B", "A9+12", "A/L12", "T23", "10A/B", "L12 or L14", "(R6 or R12)+R15", "ref(L10)+A12B",
          "R14+17+soft focus", "12+15 ", "4", 12]  # fmt: skip
@@ -56,8 +64,18 @@ def write(root: Path, *, with_frames: bool = True, preamble: bool = True, table:
     return root
 
 
-LONG_HEADER = ["Subject", "Filename", "Inducement Code", "Onset", "Apex", "Offset", "Duration", "Type",
-    "Action Units", "Notes"]
+LONG_HEADER = [
+    "Subject",
+    "Filename",
+    "Inducement Code",
+    "Onset",
+    "Apex",
+    "Offset",
+    "Duration",
+    "Type",
+    "Action Units",
+    "Notes",
+]
 
 
 def long_rows(micro: list[list]) -> list[list]:
@@ -74,8 +92,9 @@ def long_rows(micro: list[list]) -> list[list]:
         result.append([zero[:3], zero, 6, 0, 300 + i, 566.4, 567, "Macro", "12B ?", None])
     result.append(["012", "012_4_1", 4, 950, 990, 1525, 576, "Macro", "Chewing", None])
     result.append(["020", "020_6_5", 6, 4500, 4700, 5476, 977, "Macro", "((8+25)or(50))", None])
-    result.append(["006", "006_1_2", 1, 100.5, 140.49, 310.2, 210, "Macro", "double 45",
-        None])  # key of a micro as well
+    result.append(
+        ["006", "006_1_2", 1, 100.5, 140.49, 310.2, 210, "Macro", "double 45", None]
+    )  # key of a micro as well
     return sorted(result, key=lambda r: (r[1], r[7]))
 
 

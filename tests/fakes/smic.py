@@ -12,8 +12,11 @@ PEOPLE = {
     "VIS": dict(zip((11, 12, 13, 14, 15, 18, 19, 20), (7, 9, 10, 10, 4, 7, 2, 22), strict=True)),
 }  # fmt: skip
 PEOPLE["NIR"] = PEOPLE["VIS"]
-TOTALS = {"HS": {"ne": 70, "po": 51, "sur": 43}, "VIS": {"ne": 23, "po": 28, "sur": 20}, "NIR": {"ne": 23, "po": 28,
-    "sur": 20}}
+TOTALS = {
+    "HS": {"ne": 70, "po": 51, "sur": 43},
+    "VIS": {"ne": 23, "po": 28, "sur": 20},
+    "NIR": {"ne": 23, "po": 28, "sur": 20},
+}
 WORDS = {"ne": "negative", "po": "positive", "sur": "surprise"}
 
 
@@ -55,8 +58,17 @@ def write_extended(root: Path, camera: str = "HS", *, with_frames: bool = True) 
     table = [
         row(1, "s1_ne_01", 559800, 559830, 559740, 559859, emotion="negative"),
         row(1, "s1_ne_03", 658536, 658560, 650000, 650699, emotion="negative"),
-        row(4, "s4_ne_04", 219300, 219330, 219200, 219800, second=(219360, 219390), third=(219413, 219435),
-        emotion="negative"),
+        row(
+            4,
+            "s4_ne_04",
+            219300,
+            219330,
+            219200,
+            219800,
+            second=(219360, 219390),
+            third=(219413, 219435),
+            emotion="negative",
+        ),
         row(9, "s9_sur_01", 1000, 1020, 900, 1200, second=(1100, 1120), third=(1100, 1120), emotion="surprise"),
         row(18, "s18_sur_03", 5100, 5120, 5000, 5300, second=(5010, 5030), third=(300, 290), emotion="negative"),
         row(20, "s20_po_01", 7001, 7011, 7000, 7119, emotion="positive"),

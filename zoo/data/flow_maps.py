@@ -31,6 +31,7 @@ class FlowMaps:
     classes: tuple[str, ...]
     source: str  # where it was read from, for messages
     folds: tuple[Fold, ...] = ()  # of a protocol; leave-one-subject-out where there are none
+    protocol: str = "leave-one-subject-out"  # what the folds are, in words
     persons: tuple[str, ...] = ()  # who is behind each clip, where data sets share people
     complete_test: bool = True  # whether the folds test every clip once
 

@@ -1,4 +1,4 @@
-"""The LightningDataModule over published flow maps: data × protocol × InputSpec × fold."""
+"""The LightningDataModule over flow maps: data × protocol × InputSpec × fold."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from zoo.data.augment import mirror_maps, shift
 from zoo.data.flow_maps import FlowMaps
-from zoo.data.megc2019 import read_megc2019
-from zoo.data.splits import Fold, check_folds, grouped_kfold, loso
+from zoo.data.motion_maps import Faces
+from zoo.data.protocols import ApexPolicy
+from zoo.data.source import Source
+from zoo.data.splits import Fold, check_folds, grouped_kfold
 from zoo.errors import ProtocolError
 from zoo.inputs import prepare_maps
 from zoo.registry import unknown
@@ -52,14 +54,11 @@ class ResidentLoader:
         seed: int | None = None,
         mirror: float = 0.0,
         shift_pixels: int = 0,
+        balanced: bool = False,
     ) -> None:
         self.prepared, self.rows = prepared, torch.tensor(rows, dtype=torch.long)
-        self.batch_size, self.seed, self.mirror, self.shift_pixels = (
-            min(batch_size, len(rows)),
-            seed,
-            mirror,
-            shift_pixels,
-        )
+        self.batch_size, self.seed = min(batch_size, len(rows)), seed
+        self.mirror, self.shift_pixels, self.balanced = mirror, shift_pixels, balanced
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -74,7 +73,7 @@ class ResidentLoader:
             return
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
         self.epoch += 1
-        order = self.rows[torch.randperm(len(self.rows), generator=generator)]
+        order = self.rows[self._order(generator)]
         for rows in order.split(self.batch_size)[: len(self)]:
             side = (torch.rand(len(rows), generator=generator) < self.mirror).long()
             yield (
@@ -83,21 +82,29 @@ class ResidentLoader:
                 rows,
             )
 
+    def _order(self, generator: torch.Generator) -> Tensor:
+        if not self.balanced:
+            return torch.randperm(len(self.rows), generator=generator)
+        labels = self.prepared.labels[self.rows]
+        chance = 1.0 / torch.bincount(labels)[labels].double()
+        return torch.multinomial(chance, len(self.rows), replacement=True, generator=generator)
+
 
 class FlowMapsDataModule(pl.LightningDataModule):
-    """MEGC2019 flow maps, one fold at a time.
+    """Flow maps of a data set under a protocol, one fold at a time: the MEGC2019 pictures, or a manifest of clips on disk.
 
     Args:
-        root: published folder or .npz, see :func:`zoo.data.megc2019.read_megc2019`.
-        fold: name of the test person (``casme2/sub01``), ``all`` to train on every clip and test on none, or ``K/N`` for
-            part K of an N-fold split by person (for trying recipes).
+        root: published MEGC2019 folder or .npz, see :func:`zoo.data.megc2019.read_megc2019`.
+        fold: name of the fold (under leave-one-subject-out the test person, ``casme2/sub01``), ``all`` to train on every clip
+            and test on none, or ``K/N`` for part K of an N-fold split by person (for trying recipes).
         batch_size: clips per step.
         mirror: probability of the mirrored clip.
-        shift: largest displacement in pixels of the 28 px map; scaled with the input's size.
+        shift: largest displacement in pixels of the map; scaled with the input's size.
+        balanced: draw each class equally often in training, with repetition.
         seed: of order and augmentation.
-        prepared: inputs prepared earlier, shared between folds; else they are read from ``root`` at set-up.
+        prepared: inputs prepared earlier, shared between folds; else they are read at set-up.
         input_spec: what the model eats; the command line links it from the model.
-        complete: demand the 442 clips of the challenge; False reads what is there.
+        complete, manifest, frames, protocol, scheme, faces, apex, max_gap, cache: see :class:`zoo.data.source.Source`.
     """
 
     def __init__(
@@ -108,21 +115,28 @@ class FlowMapsDataModule(pl.LightningDataModule):
         batch_size: int = 64,
         mirror: float = 0.5,
         shift: int = 1,
+        balanced: bool = False,
         seed: int = 0,
         prepared: Prepared | None = None,
         input_spec: InputSpec | None = None,
         complete: bool = True,
+        manifest: str = "",
+        frames: str = "",
+        protocol: str = "",
+        scheme: str = "",
+        faces: Faces = "detect",
+        apex: ApexPolicy = "error",
+        max_gap: int = 0,
+        cache: str = "",
     ) -> None:
         super().__init__()
-        self.root, self.fold_name, self.batch_size, self.mirror, self.shift, self.seed = (
-            root,
-            fold,
-            batch_size,
-            mirror,
-            shift,
-            seed,
-        )
-        self.prepared, self.input_spec, self.complete = prepared, input_spec, complete
+        self.source = Source(
+            root=root, complete=complete, manifest=manifest, frames=frames, protocol=protocol, scheme=scheme, faces=faces,
+            apex=apex, max_gap=max_gap, cache=cache,
+        )  # fmt: skip
+        self.fold_name, self.batch_size, self.mirror, self.shift = fold, batch_size, mirror, shift
+        self.balanced, self.seed = balanced, seed
+        self.prepared, self.input_spec = prepared, input_spec
         self.fold: Fold | None = None
 
     def setup(self, stage: str | None = None) -> None:
@@ -130,9 +144,8 @@ class FlowMapsDataModule(pl.LightningDataModule):
         if self.fold is not None:
             return
         if self.prepared is None:
-            self.prepared = Prepared.of(
-                read_megc2019(self.root, complete=self.complete), self.input_spec or InputSpec()
-            )
+            spec = self.input_spec or InputSpec()
+            self.prepared = Prepared.of(self.source.load(spec), spec)
         self.fold = pick_fold(self.prepared.data, self.fold_name)
 
     @property
@@ -152,6 +165,7 @@ class FlowMapsDataModule(pl.LightningDataModule):
             seed=self.seed,
             mirror=self.mirror,
             shift_pixels=self.shift * spec.size // spec.map_size,
+            balanced=self.balanced,
         )
 
     def test_dataloader(self) -> ResidentLoader:
@@ -163,17 +177,15 @@ class FlowMapsDataModule(pl.LightningDataModule):
 
 
 def pick_fold(data: FlowMaps, name: str) -> Fold:
-    """The fold of that name: a person (leave-one-subject-out), ``all``, or ``K/N``."""
+    """The fold of that name: one of the data's own, ``all``, or ``K/N``."""
     if name == "all":
         return Fold(name="all", train=tuple(range(len(data))), test=())
+    by_name = {fold.name: fold for fold in data.split()}
+    if name in by_name:
+        return by_name[name]
     part, slash, parts = name.partition("/")
     if slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts) >= 2:
         folds = grouped_kfold(data.people, data.labels.tolist(), folds=int(parts), seed=0)
         check_folds(folds, data.people)
         return folds[int(part) - 1]
-    folds = loso(data.people)
-    check_folds(folds, data.people)
-    by_name = {fold.name: fold for fold in folds}
-    if name not in by_name:
-        raise ProtocolError(str(unknown("fold", name, by_name)))
-    return by_name[name]
+    raise ProtocolError(str(unknown("fold", name, by_name)))

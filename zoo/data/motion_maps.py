@@ -75,12 +75,20 @@ def maps_of(
         clip = open_clip(table, key, _root(root, dataset), max_gap=max_gap)
         maps.append(_map_of(clip, spec, detector, store))
         on_progress(done + 1, len(made.keys))
+    folds = [Fold(name=f.name, train=tuple(made.train(f).tolist()), test=tuple(f.test.tolist())) for f in made.folds]
     return FlowMaps(
-        maps=np.stack(maps), labels=made.targets, datasets=made.datasets, subjects=tuple(rows["subject"].astype(str)),
-        clips=tuple(rows["id"].astype(str)), classes=made.classes, source=f"{manifest if not isinstance(manifest, Manifest) else 'manifest'}",
-        folds=tuple(Fold(name=f.name, train=tuple(made.train(f).tolist()), test=tuple(f.test.tolist())) for f in made.folds),
-        persons=made.people, complete_test=sum(len(f.test) for f in made.folds) == len(made.keys),
-    )  # fmt: skip
+        maps=np.stack(maps),
+        labels=made.targets,
+        datasets=made.datasets,
+        subjects=tuple(rows["subject"].astype(str)),
+        clips=tuple(rows["id"].astype(str)),
+        classes=made.classes,
+        source="the manifest" if isinstance(manifest, Manifest) else str(manifest),
+        folds=tuple(folds),
+        protocol=f"{made.protocol}, {made.scheme}",
+        persons=made.people,
+        complete_test=sum(len(fold.test) for fold in folds) == len(made.keys),
+    )
 
 
 def _map_of(clip: Clip, spec: InputSpec, detector: Any, store: Cache) -> np.ndarray:
@@ -102,7 +110,9 @@ def _map_of(clip: Clip, spec: InputSpec, detector: Any, store: Cache) -> np.ndar
         try:
             pair = aligned_clip(pair, detector)
         except FaceError as error:
-            raise FaceError(f"{clip.key}: {error} ({paths[0].name}); use the release's cropped faces (faces='cropped')") from None
+            raise FaceError(
+                f"{clip.key}: {error} ({paths[0].name}); use the release's cropped faces (faces='cropped')"
+            ) from None
         return normalise(flow_map(pair, spec.flow).data, spec.map_size, spec.crop)
 
     return np.asarray(store.fetch(key, make))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.data.flow_maps import FlowMaps
-from zoo.data.splits import check_folds, loso, split_digest
+from zoo.data.splits import split_digest
 from zoo.metrics import confusion, scores
 
 Baseline = Literal["majority", "svm"]
@@ -23,8 +23,7 @@ def run_baseline(name: Baseline, data: FlowMaps) -> dict[str, Any]:
     Returns:
         A summary in the form of :func:`zoo.train.folds.score`.
     """
-    folds = loso(data.people)
-    check_folds(folds, data.people)
+    folds = data.split()
     predicted: NDArray[np.int64] = np.full(len(data), -1)
     for fold in folds:
         train, test = list(fold.train), list(fold.test)

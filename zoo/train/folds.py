@@ -20,20 +20,26 @@ from typing import Any
 import numpy as np
 
 from zoo.data.flow_maps import FlowMaps
-from zoo.data.megc2019 import read_megc2019
-from zoo.data.splits import check_folds, loso, split_digest
+from zoo.data.source import Source
+from zoo.data.splits import split_digest
 from zoo.errors import ProtocolError, ZooError
 from zoo.metrics import confusion, scores
 from zoo.registry import unknown
 from zoo.train.launch import executor
+from zoo.types import InputSpec
 from zoo.weights import fingerprint, seen_clips
 
 Config = Mapping[str, Any]  # plain: {"model": {...}, "data": {...}, "trainer": {...}}
+# Fields that came later count only where they are used, so that older results keep their digest.
+_LATER = {"protocol": "", "scheme": "", "faces": "detect", "apex": "error", "max_gap": 0, "balanced": False}
 
 
 def config_digest(config: Config) -> str:
     """SHA-256 of what decides the outcome of a fit; where the data lies and which fold is run do not."""
-    data = {k: v for k, v in config["data"].items() if k not in ("root", "fold", "seed", "complete")}
+    data = {
+        k: v for k, v in config["data"].items()
+        if k not in ("root", "fold", "seed", "complete", "manifest", "frames", "cache") and _LATER.get(k, v is None) != v
+    }  # fmt: skip
     trainer = {
         k: config["trainer"].get(k)
         for k in ("max_epochs", "max_steps", "precision", "gradient_clip_val", "accumulate_grad_batches")
@@ -69,15 +75,10 @@ class Job:
         number = fit_seed(self.seed, self.fold)
         torch.manual_seed(number)
         task = RecognitionTask(**self.config["model"])
-        root = self.config["data"]["root"]
-        maps = _maps(root, self.config["data"].get("complete", True))
+        maps = _maps(Source.of(self.config["data"]), json.dumps(task.input_spec.to_dict(), sort_keys=True))
         prepared = _prepared(maps, json.dumps(task.input_spec.to_dict(), sort_keys=True))
-        options = {
-            k: v
-            for k, v in self.config["data"].items()
-            if k not in ("root", "fold", "seed", "complete", "prepared", "input_spec")
-        }
-        data = FlowMapsDataModule(root, fold=self.fold, seed=number, prepared=prepared, **options)
+        options = {k: v for k, v in self.config["data"].items() if k in ("batch_size", "mirror", "shift", "balanced")}
+        data = FlowMapsDataModule(fold=self.fold, seed=number, prepared=prepared, **options)
         trainer = pl.Trainer(
             **{
                 **self.config["trainer"],
@@ -113,14 +114,13 @@ class Job:
 
 
 @lru_cache(maxsize=2)
-def _maps(root: str, complete: bool) -> FlowMaps:
-    return read_megc2019(root, complete=complete)
+def _maps(source: Source, spec: str) -> FlowMaps:
+    return source.load(InputSpec.from_dict(json.loads(spec)))
 
 
 @lru_cache(maxsize=2)
 def _prepared(maps: FlowMaps, spec: str) -> Any:
     from zoo.data.module import Prepared
-    from zoo.types import InputSpec
 
     return Prepared.of(maps, InputSpec.from_dict(json.loads(spec)))
 
@@ -166,9 +166,12 @@ def run_loso(
     Raises:
         ProtocolError: an unknown fold, or results of another config, split or data in the folder.
     """
-    data = read_megc2019(config["data"]["root"], complete=config["data"].get("complete", True))
-    every = loso(data.people)
-    check_folds(every, data.people)
+    from zoo.train.task import RecognitionTask
+
+    spec = RecognitionTask(**config["model"]).input_spec
+    # read here first: what has to be computed is computed once, and the workers find it in the cache
+    data = Source.of(config["data"]).load(spec, lambda done, total: on_progress(done, total))
+    every = data.split()
     names = [f.name for f in every]
     for fold in folds:
         if fold not in names:
@@ -211,7 +214,7 @@ def run_loso(
             raise
     if folds:
         return {}
-    summary = score(folder, seeds, data.keys, data.labels.tolist(), data.datasets, data.classes, names)
+    summary = score(folder, seeds, data)
     summary |= {
         "digests": stamp,
         "versions": versions(),
@@ -242,17 +245,15 @@ def result_path(folder: Path, seed: int, fold: str) -> Path:
 def score(
     folder: Path,
     seeds: Sequence[int],
-    keys: Sequence[str],
-    labels: Sequence[int],
-    datasets: Sequence[str],
-    classes: Sequence[str],
-    folds: Sequence[str],
+    data: FlowMaps,
 ) -> dict[str, Any]:
     """Pool the results of all folds per seed, score each seed once, then mean and standard deviation (n-1) over seeds.
 
     Raises:
         ProtocolError: a fold is missing, a clip was scored twice or never, or a stored truth differs from the data.
     """
+    keys, labels, classes = data.keys, data.labels, data.classes
+    folds = [fold.name for fold in data.split()]
     position = {key: i for i, key in enumerate(keys)}
     predictions: dict[str, list[int]] = {}
     table: dict[str, dict[str, list[float]]] = {}
@@ -271,11 +272,13 @@ def score(
                         f"{path}: clip {key} was scored twice, or its truth {truth} is not the data's {labels[i]}"
                     )
                 predicted[i] = int(np.argmax(logits))
-        if (predicted < 0).any():
-            raise ProtocolError(f"seed {seed}: {int((predicted < 0).sum())} clips have no prediction")
+        tested = np.array(sorted(i for fold in data.split() for i in fold.test))
+        if (predicted[tested] < 0).any():
+            raise ProtocolError(f"seed {seed}: {int((predicted[tested] < 0).sum())} clips have no prediction")
         predictions[str(seed)] = predicted.tolist()
-        total += confusion(labels, predicted, len(classes))
-        for part, values in scores(labels, predicted, len(classes), datasets).items():
+        total += confusion(labels[tested], predicted[tested], len(classes))
+        groups = [data.datasets[i] for i in tested]
+        for part, values in scores(labels[tested], predicted[tested], len(classes), groups).items():
             for metric, value in values.items():
                 table.setdefault(part, {}).setdefault(metric, []).append(value)
     metrics = {
@@ -288,12 +291,12 @@ def score(
         for part, values in table.items()
     }
     return {
-        "protocol": f"leave-one-subject-out, {len(folds)} subjects, pooled, last epoch",
+        "protocol": f"{data.protocol}, {len(folds)} folds, pooled, last epoch",
         "classes": list(classes),
         "seeds": list(seeds),
         "metrics": metrics,
         "confusion": total.tolist(),
         "keys": list(keys),
-        "truth": list(labels),
+        "truth": labels.tolist(),
         "predicted": predictions,
     }

@@ -1,0 +1,155 @@
+"""A data set on disk, through manifest, protocol and cache, to training: the whole path on frames that move."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from zoo.cli import main
+from zoo.data.manifest import Manifest
+from zoo.data.module import FlowMapsDataModule, Prepared, ResidentLoader
+from zoo.data.motion_maps import maps_of
+from zoo.data.source import Source
+from zoo.errors import DataError, ProtocolError, ZooError
+from zoo.synthesis.sample import motion_field, sample_clip, warp
+from zoo.types import InputSpec
+
+EXPRESSIONS = {"happiness": {12: 0.4}, "surprise": {1: 0.5, 2: 0.5}, "disgust": {4: 0.5}}
+SPEC = InputSpec(flow="tvl1_fast")
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory):
+    """Four people with one clip per class, frames 10..13 of 256x256, onset 11, apex 13; and the manifest over them."""
+    root = tmp_path_factory.mktemp("frames")
+    sample, rng = sample_clip(), np.random.default_rng(0)
+    rows = []
+    for person in range(1, 5):
+        for emotion, units in EXPRESSIONS.items():
+            folder = root / f"sub{person:02d}" / emotion
+            folder.mkdir(parents=True)
+            field = motion_field(sample.face, units, (256, 256))
+            for number, strength in ((10, 0.0), (11, 0.0), (12, 0.5), (13, 1.0)):
+                picture = warp(sample.frames[0], field * strength) + rng.normal(0, 1, (256, 256, 3))
+                cv2.imwrite(str(folder / f"img{number}.png"), np.clip(picture, 0, 255).astype(np.uint8)[..., ::-1])
+            rows.append({"id": f"{person}_{emotion}", "dataset": "casme2", "subject": f"sub{person:02d}", "clip": emotion, "kind": "micro",
+                         "path": f"sub{person:02d}/{emotion}", "fps": 200.0, "onset": 11, "apex": 13, "offset": 13, "emotion": emotion})  # fmt: skip
+    Manifest.from_rows(rows).write(root / "casme2.parquet")
+    return root
+
+
+def options(disk, tmp_path, **changes):
+    return {"manifest": str(disk / "casme2.parquet"), "frames": str(disk), "protocol": "casme2_3", "complete": False,
+            "faces": "cropped", "cache": str(tmp_path / "cache"), **changes}  # fmt: skip
+
+
+def test_manifest_becomes_maps_with_the_protocols_folds(disk, tmp_path):
+    data = Source.of(options(disk, tmp_path)).load(SPEC)
+    assert data.maps.shape == (12, 3, 28, 28)
+    assert data.classes == ("negative", "positive", "surprise")
+    assert [data.classes[y] for y in data.labels[:3]] == ["positive", "surprise", "negative"]
+    assert sorted(f.name for f in data.split()) == [f"casme2/sub{i:02d}" for i in range(1, 5)]
+    surprise, smile = (data.maps[list(data.clips).index(f"1_{e}")].astype(int) for e in ("surprise", "happiness"))
+    still = np.median(surprise[1])
+    assert surprise[1, :12].min() < still - 60, "brows go up: v is negative above"
+    assert abs(smile[1, :8] - np.median(smile[1])).max() < 60, "a smile leaves the brows alone"
+
+
+def test_the_second_reading_comes_from_the_cache(disk, tmp_path, monkeypatch):
+    first = Source.of(options(disk, tmp_path)).load(SPEC)
+    monkeypatch.setattr("zoo.data.motion_maps.flow_map", lambda *_: pytest.fail("computed again"))
+    again = Source.of(options(disk, tmp_path)).load(SPEC)
+    assert again.digest == first.digest
+    with pytest.raises(pytest.fail.Exception):
+        Source.of(options(disk, tmp_path)).load(SPEC.replace(flow="tvl1")), "another flow is another entry"
+
+
+def test_a_frame_that_was_replaced_is_computed_anew(disk, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(disk, copy)
+    changed = options(copy, tmp_path)
+    first = Source.of(changed).load(SPEC)
+    shutil.copy(copy / "sub01" / "surprise" / "img13.png", copy / "sub01" / "disgust" / "img13.png")
+    assert Source.of(changed).load(SPEC).digest != first.digest
+
+
+def test_raw_frames_are_aligned_and_cut(disk, tmp_path):
+    pytest.importorskip("facenet_pytorch", reason="the extra `faces` is not installed")
+    raw = Source.of(options(disk, tmp_path, faces="detect")).load(SPEC)
+    cropped = Source.of(options(disk, tmp_path)).load(SPEC)
+    assert raw.maps.shape == cropped.maps.shape
+    assert raw.digest != cropped.digest
+
+
+def test_training_and_folds_work_on_it(disk, tmp_path, capsys):
+    flags = [
+        part
+        for k, v in options(disk, tmp_path).items()
+        for part in (f"--data.{k}", str(v).lower() if isinstance(v, bool) else str(v))
+    ]
+    common = [
+        "--config",
+        "ststnet_megc2019",
+        "--data.batch_size",
+        "6",
+        "--trainer.max_epochs",
+        "2",
+        "--model.input.flow",
+        "tvl1_fast",
+    ]
+    code = main(["loso", *common, *flags, "--seeds", "1", "--workers", "0", "--out", str(tmp_path / "run")])
+    assert code == 0, capsys.readouterr().err
+    summary = json.loads((tmp_path / "run" / "loso.json").read_text())
+    assert summary["protocol"].startswith("casme2_3, loso, 4 folds")
+    assert summary["metrics"]["full"]["clips"] == 12
+    assert main(["train", *common, *flags, "--data.fold", "casme2/sub02", "--out", str(tmp_path / "one")]) == 0
+
+
+def test_module_serves_the_manifest(disk, tmp_path):
+    module = FlowMapsDataModule(**options(disk, tmp_path), fold="casme2/sub03", batch_size=3, input_spec=SPEC)
+    module.setup()
+    assert module.class_counts.tolist() == [3, 3, 3]
+    assert {module.prepared.data.people[i] for _, _, rows in module.test_dataloader() for i in rows.tolist()} == {
+        "casme2/sub03"
+    }
+
+
+def test_balanced_sampling_evens_the_classes(megc_folder):
+    from zoo.data.megc2019 import read_megc2019
+
+    prepared = Prepared.of(read_megc2019(megc_folder, complete=False), InputSpec())
+    rows = [i for i, y in enumerate(prepared.labels.tolist()) if y == 0 or i < 9]  # 17 of class 0, 3 each of the others
+    loader = ResidentLoader(prepared, rows, batch_size=len(rows), seed=0, balanced=True)
+    counts = np.bincount(np.concatenate([y.numpy() for _ in range(200) for _, y, _ in loader]), minlength=3)
+    assert counts.min() / counts.max() > 0.9
+    again = ResidentLoader(prepared, rows, batch_size=len(rows), seed=0, balanced=True)
+    assert [r.tolist() for *_, r in again] == [
+        r.tolist() for *_, r in ResidentLoader(prepared, rows, batch_size=len(rows), seed=0, balanced=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "word"),
+    [
+        ({"protocol": "casme2_4"}, ZooError, "did you mean"), ({"protocol": "megc2019"}, ProtocolError, "lacks"), ({"frames": ""}, DataError, "--data.frames"),
+        ({"root": "x"}, DataError, "not both"), ({"manifest": "/nowhere.parquet"}, ZooError, "nowhere"), ({"frames": "samm=/x"}, DataError, "casme2"),
+        ({"faces": "guess"}, ZooError, "cropped"), ({"complete": True}, ProtocolError, "casme2"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named(disk, tmp_path, change, error, word):
+    with pytest.raises(error, match=word):
+        Source.of(options(disk, tmp_path, **change)).load(SPEC)
+
+
+def test_a_missing_frame_names_clip_and_frame(disk, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(disk, copy)
+    (copy / "sub02" / "disgust" / "img13.png").unlink()
+    with pytest.raises(DataError, match=r"casme2/sub02/2_disgust: apex is frame 13"):
+        maps_of(
+            str(copy / "casme2.parquet"), copy, "casme2_3", SPEC, faces="cropped", cache=tmp_path / "c", strict=False
+        )

@@ -1,0 +1,82 @@
+"""Where flow maps come from: the published MEGC2019 pictures, or any data set on disk through its manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from zoo.data.flow_maps import FlowMaps
+from zoo.data.megc2019 import read_megc2019
+from zoo.data.motion_maps import Faces, maps_of
+from zoo.data.protocols import ApexPolicy
+from zoo.errors import DataError
+from zoo.types import InputSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What is read and how it is split.
+
+    Args:
+        root: published MEGC2019 folder or .npz, see :func:`zoo.data.megc2019.read_megc2019`.
+        complete: refuse counts that the protocol's organisers did not publish.
+        manifest: in place of ``root``, what ``zoo data build`` wrote.
+        frames: with ``manifest``, where the frames lie: a folder, or ``casme2=FOLDER,samm=FOLDER``.
+        protocol: with ``manifest``, the classes and folds, e.g. ``casme2_5``.
+        scheme: other folds than the protocol's: ``loso``, ``kfold:10``…
+        faces: raw frames (``detect``) or the release's own crops (``cropped``).
+        apex: clips whose apex is not coded: ``error``, ``drop`` or ``midpoint``.
+        max_gap: how many frames from its number a key frame may be found on disk.
+        cache: folder of prepared maps (default ``~/.cache/au-graph-zoo/maps``).
+    """
+
+    root: str = ""
+    complete: bool = True
+    manifest: str = ""
+    frames: str = ""
+    protocol: str = ""
+    scheme: str = ""
+    faces: Faces = "detect"
+    apex: ApexPolicy = "error"
+    max_gap: int = 0
+    cache: str = ""
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Source:
+        """From the ``data`` part of a recipe; its other fields are left alone."""
+        return cls(**{f.name: options[f.name] for f in fields(cls) if options.get(f.name) is not None})
+
+    def load(self, spec: InputSpec, on_progress: Callable[[int, int], None] = lambda done, total: None) -> FlowMaps:
+        """Read or compute the maps that ``spec`` wants. Raises DataError where neither source is named, or both are."""
+        if not self.manifest:
+            return read_megc2019(self.root, complete=self.complete)
+        if self.root:
+            raise DataError("give --data.root (published flow maps) or --data.manifest (frames on disk), not both")
+        if not (self.frames and self.protocol):
+            raise DataError(
+                "--data.manifest needs --data.frames (where the frames lie) and --data.protocol (which classes)"
+            )
+        return maps_of(
+            self.manifest, _roots(self.frames), self.protocol, spec, faces=self.faces, cache=self.cache or default_cache(),
+            scheme=self.scheme or None, apex=self.apex, strict=self.complete, max_gap=self.max_gap, on_progress=on_progress,
+        )  # fmt: skip
+
+
+def default_cache() -> Path:
+    """Folder of prepared maps that no one has named."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "au-graph-zoo" / "maps"
+
+
+def _roots(text: str) -> str | dict[str, str]:
+    if "=" not in text or Path(text).expanduser().is_dir():
+        return text
+    roots = {}
+    for part in text.split(","):
+        name, equals, folder = part.strip().partition("=")
+        if not (name and equals and folder):
+            raise DataError(f"frames {text!r}: {part!r} is not DATASET=FOLDER")
+        roots[name] = folder
+    return roots
