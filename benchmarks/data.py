@@ -1,6 +1,6 @@
 """Time of the data path: filter and split 100,000 clips; second epoch from the cache against the first.
 
-Run from the repository: ``python benchmarks/data.py``; it prints a table and writes ``benchmarks/data.json``.
+Run from the repository: ``python benchmarks/data.py``; it prints a table and writes ``benchmarks/results/data.json``.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def main() -> None:
     result |= {"epoch_clips": number, "first_epoch_s": first, "second_epoch_s": second, "speed_up": first / second}
     for name, value in result.items():
         print(f"{name:>20}  {value:.3f}" if isinstance(value, float) else f"{name:>20}  {value}")
-    Path(__file__).with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (Path(__file__).parent / "results" / "data.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
