@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo.cli import main
+from zoo.cli import DEFAULT_MODEL, main
 
 PUBLISHED = zoo.list_models("*", pretrained=True)
 needs_weights = pytest.mark.skipif(
-    "ststnet.megc2019" not in PUBLISHED, reason="the published weights are not in this checkout"
+    DEFAULT_MODEL not in PUBLISHED, reason="the published weights are not in this checkout"
 )
 
 
@@ -137,7 +137,7 @@ def test_tampered_checkpoint_through_the_command(tmp_path, noise):
 
     shelf = tmp_path / "shelf"
     shutil.copytree(checkpoints_dir(), shelf)
-    weights = shelf / "ststnet.megc2019" / "model.safetensors"
+    weights = shelf / DEFAULT_MODEL / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")
     done = run(
         "predict",
@@ -188,7 +188,7 @@ def test_the_sample_clip_shows_truth_beside_prediction(tmp_path, capsys):
 def test_json_is_all_that_stdout_holds(tmp_path):
     done = run("predict", "--json", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["model"] == "ststnet.megc2019"
+    assert json.loads(done.stdout)["model"] == DEFAULT_MODEL
 
 
 def test_convert_through_the_command(tmp_path, capsys):

@@ -153,3 +153,44 @@ def test_a_missing_frame_names_clip_and_frame(disk, tmp_path):
         maps_of(
             str(copy / "casme2.parquet"), copy, "casme2_3", SPEC, faces="cropped", cache=tmp_path / "c", strict=False
         )
+
+
+def test_contact_sheet_of_a_manifest_without_sources(disk, tmp_path):
+    """Rows that say nothing of where their apex came from, and pictures too small for flow."""
+    assert (
+        main(
+            [
+                "data",
+                "show",
+                str(disk / "casme2.parquet"),
+                "--root",
+                str(disk),
+                "--number",
+                "3",
+                "--out",
+                str(tmp_path / "a.png"),
+            ]
+        )
+        == 0
+    )
+    assert (tmp_path / "a.png").stat().st_size > 20_000
+    small = tmp_path / "small"
+    shutil.copytree(disk, small)
+    for path in small.rglob("*.png"):
+        cv2.imwrite(str(path), cv2.imread(str(path))[:12, :12])
+    assert (
+        main(
+            [
+                "data",
+                "show",
+                str(small / "casme2.parquet"),
+                "--root",
+                str(small),
+                "--number",
+                "1",
+                "--out",
+                str(tmp_path / "b.png"),
+            ]
+        )
+        == 0
+    )

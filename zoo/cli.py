@@ -15,7 +15,7 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from zoo.result import Result
 
-DEFAULT_MODEL = "ststnet.megc2019"
+DEFAULT_MODEL = "off_apexnet.megc2019"  # the best of the leaderboard's networks
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from zoo.data.clips import read_picture
 from zoo.data.manifest import Manifest
-from zoo.errors import DataError
+from zoo.errors import DataError, ZooError
 
 if TYPE_CHECKING:
     pass
@@ -53,13 +53,15 @@ def _table_picture(path: Path, position: int) -> NDArray[np.uint8]:
 
 
 def flow_picture(flow: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A field ``[2, H, W]`` in colours ``[H, W, 3]``: hue is the direction, strength the length."""
+    """A field ``[2, H, W]`` in colours ``[H, W, 3]``: hue is the direction, strength from white the length."""
     from matplotlib.colors import hsv_to_rgb
 
     length = np.hypot(flow[0], flow[1])
-    hue = (np.arctan2(flow[1], flow[0]) / (2 * np.pi)) % 1.0
+    hue = (
+        np.arctan2(-flow[1], flow[0]) / (2 * np.pi)
+    ) % 1.0  # as in the figure of a prediction: counter-clockwise from red
     top = max(float(np.percentile(length, 99)), 1e-6)
-    picture: NDArray[np.float32] = hsv_to_rgb(np.stack([hue, np.ones_like(hue), np.clip(length / top, 0, 1)], -1))
+    picture: NDArray[np.float32] = hsv_to_rgb(np.stack([hue, np.clip(length / top, 0, 1), np.ones_like(hue)], -1))
     return picture
 
 
@@ -111,9 +113,13 @@ def show(
             ax.set_title(title, fontsize=8)
         named = {title.split()[0]: picture for title, picture in pictures}
         if "onset" in named and "apex" in named and named["onset"].shape == named["apex"].shape:
-            motion, title = _motion(named["onset"], named["apex"], flow)
-            axes[3].imshow(motion)
-            axes[3].set_title(title, fontsize=8)
+            try:
+                motion, title = _motion(named["onset"], named["apex"], flow)
+            except ZooError as error:  # said in its place: one clip must not cost the sheet
+                axes[3].text(0.0, 0.5, f"no flow: {error}", fontsize=6, va="center", wrap=True)
+            else:
+                axes[3].imshow(motion)
+                axes[3].set_title(title, fontsize=8)
         axes[4].text(0.0, 0.5, _caption(key, row), fontsize=8, va="center", family="monospace", wrap=True)
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +157,8 @@ def _caption(key: str, row: Mapping[str, Any]) -> str:
     def text(name: str) -> str:
         return "not coded" if pd.isna(row[name]) else str(row[name])
 
-    apex = "" if row["apex_source"] in ("annotated", "unknown") else f" (apex {row['apex_source']})"
+    source = None if pd.isna(row["apex_source"]) else row["apex_source"]
+    apex = "" if source in (None, "annotated", "unknown") else f" (apex {source})"
     return f"{key}\n{text('emotion')}{apex}\nAU {text('aus')}\nclass {text('objective')}"
 
 
