@@ -17,13 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import ZooError
-
-# 68 landmarks after a left-right flip: index of the point that takes each place
-FLIP_68 = (
-    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), 35, 34, 33, 32, 31, 45, 44, 43, 42, 47, 46, 39, 38, 37,
-    36, 41, 40,
-    54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65,
-)  # fmt: skip
+from zoo.facs.geometry import mirror_index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +187,7 @@ def _points(points: NDArray[np.float64], d: Draw, size: tuple[int, int] | None) 
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     shift = np.array([round(d.shift[0] * width), round(d.shift[1] * height)])
     moved: NDArray[np.float64] = (points - centre) @ d.matrix.T + centre + shift
-    return moved[..., FLIP_68, :] if d.flip else moved
+    return moved[..., mirror_index(), :] if d.flip else moved
 
 
 class Augmenter:
