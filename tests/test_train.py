@@ -326,3 +326,13 @@ def test_weights_are_not_scored_on_what_they_have_seen(megc_folder, tmp_path):
 def test_no_data_is_said_first(tmp_path, capsys):
     assert main(["loso", "--config", "ststnet_megc2019", "--out", str(tmp_path)]) == 2
     assert "--data.root" in capsys.readouterr().err
+
+
+def test_the_data_module_prepares_what_the_model_eats(megc_folder):
+    task = RecognitionTask("ststnet", input={"scaling": "median"})
+    data = FlowMapsDataModule(str(megc_folder), batch_size=16, complete=False)
+    trainer().fit(task, datamodule=data)
+    assert data.prepared.spec.scaling == "median"
+    other = RecognitionTask("ststnet", input={"scaling": "raw255"})
+    with pytest.raises(ZooError, match="raw255"):
+        trainer().fit(other, datamodule=data)

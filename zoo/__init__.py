@@ -17,6 +17,7 @@ from zoo._version import __version__
 
 if TYPE_CHECKING:
     from zoo.data.megc2019 import read_megc2019 as read_megc2019
+    from zoo.data.module import FlowMapsDataModule as FlowMapsDataModule
     from zoo.errors import ZooError as ZooError
     from zoo.inputs import prepare as prepare
     from zoo.predictor import predict as predict
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "Clip": "zoo.types",
+    "FlowMapsDataModule": "zoo.data.module",
     "InputSpec": "zoo.types",
     "Interval": "zoo.types",
     "Prediction": "zoo.types",

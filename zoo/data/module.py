@@ -103,7 +103,7 @@ class FlowMapsDataModule(pl.LightningDataModule):
         balanced: draw each class equally often in training, with repetition.
         seed: of order and augmentation.
         prepared: inputs prepared earlier, shared between folds; else they are read at set-up.
-        input_spec: what the model eats; the command line links it from the model.
+        input_spec: what the model eats; if not given, asked of the task that the trainer fits.
         complete, manifest, frames, protocol, scheme, faces, apex, max_gap, cache: see :class:`zoo.data.source.Source`.
     """
 
@@ -144,7 +144,8 @@ class FlowMapsDataModule(pl.LightningDataModule):
         if self.fold is not None:
             return
         if self.prepared is None:
-            spec = self.input_spec or InputSpec()
+            model = self.trainer.lightning_module if self.trainer is not None else None
+            spec = self.input_spec or getattr(model, "input_spec", None) or InputSpec()
             self.prepared = Prepared.of(self.source.load(spec), spec)
         self.fold = pick_fold(self.prepared.data, self.fold_name)
 

@@ -89,6 +89,15 @@ class RecognitionTask(pl.LightningModule):
         """Logits. Shapes: ``[B, C, S, S]`` -> ``[B, K]``."""
         return self.net(x.contiguous(memory_format=torch.channels_last))
 
+    def setup(self, stage: str) -> None:
+        """Refuse data that was prepared for another model: every normalisation is right for one input only."""
+        prepared = getattr(getattr(self.trainer, "datamodule", None), "prepared", None)
+        if prepared is not None and prepared.spec != self.input_spec:
+            raise ZooError(
+                f"the data module prepared {prepared.spec}, the model eats {self.input_spec}; "
+                f"leave input_spec out, or pass the task's own"
+            )
+
     def on_fit_start(self) -> None:
         """Count the classes of the training side, and of nothing else."""
         counts = torch.as_tensor(getattr(self.trainer, "datamodule").class_counts, dtype=torch.float32)  # noqa: B009
