@@ -12,6 +12,7 @@ import yaml
 from sklearn.metrics import f1_score, recall_score
 
 import zoo
+import zoo.weights
 from zoo.cli import main
 from zoo.data.megc2019 import read_megc2019
 from zoo.data.module import FlowMapsDataModule
@@ -298,7 +299,7 @@ def test_wandb_offline(megc_folder, tmp_path, monkeypatch):
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
-def test_weights_are_not_scored_on_what_they_have_seen(megc_folder, tmp_path):
+def test_weights_are_not_scored_on_what_they_have_seen(megc_folder, tmp_path, capsys):
     assert (
         main(
             [
@@ -316,6 +317,24 @@ def test_weights_are_not_scored_on_what_they_have_seen(megc_folder, tmp_path):
     )
     name = f"local-dir:{tmp_path / 'a' / 'checkpoint'}"
     assert zoo.evaluate(name, read_megc2019(megc_folder, complete=False))["seen"] == 42
+    capsys.readouterr()
+    again = [
+        "train",
+        "--config",
+        "ststnet_finetune",
+        "--model.weights",
+        name,
+        "--data.fold",
+        "samm/006",
+        "--data.root",
+        str(megc_folder),
+    ]
+    assert main([*again, *TINY, "--out", str(tmp_path / "c")]) == 0
+    out = capsys.readouterr().out
+    assert "not scored" in out
+    assert "uf1" not in out
+    tuned = zoo.weights.seen_clips(f"local-dir:{tmp_path / 'c' / 'checkpoint'}")
+    assert tuned == zoo.weights.seen_clips(name), "a fine-tune has seen what its start had seen"
     plain = config(megc_folder)
     leaking = {**plain, "model": {**plain["model"], "arch": "", "input": None, "weights": name}}
     with pytest.raises(ProtocolError, match="trained on 42 of these 42 clips"):

@@ -89,9 +89,13 @@ def train(recipes: Sequence[str], overrides: Sequence[str], *, seed: int, out: P
     console = Console()
     result = fit(recipes, overrides, seed=seed, folder=folder, wandb=wandb)
     if result["test"]:
+        shown = "  ".join(f"{m} {result['test'][f'test/{m}']:.4f}" for m in ("uf1", "uar", "accuracy"))
+        console.print(f"held-out clips: {shown}")
+    if result["known"]:
         console.print(
-            "held-out clips: " + "  ".join(f"{k.removeprefix('test/')} {v:.4f}" for k, v in result["test"].items())
-        )
+            f"not scored: {result['config']['model']['weights']} was trained on {len(result['known'])} of the held-out clips "
+            f"({result['known'][0]}, …)", style="yellow", soft_wrap=True,
+        )  # fmt: skip
     console.print(
         f'checkpoint: {folder / "checkpoint"}   zoo.load("local-dir:{folder / "checkpoint"}") opens it', soft_wrap=True
     )
@@ -110,13 +114,14 @@ def fit(
     """Train a recipe once and write ``folder/checkpoint`` and ``folder/run.json``.
 
     Returns:
-        ``model`` (in eval mode), ``config``, ``test`` (metrics of the held-out clips, empty if the fold is ``all``), ``record``.
+        ``model`` (in eval mode), ``config``, ``test`` (metrics of the held-out clips, empty if the fold is ``all``),
+        ``known`` (held-out clips that the starting weights have seen; then nothing is scored), ``record``.
     """
     import pytorch_lightning as pl
     import torch
 
     from zoo.train.recipe import parse, plain_config
-    from zoo.weights import fingerprint, save
+    from zoo.weights import fingerprint, save, seen_clips
 
     quiet()
     keep_freed_memory()
@@ -142,11 +147,11 @@ def fit(
     )
     trainer.fit(cli.model, datamodule=cli.datamodule)
     data, fold = cli.datamodule.prepared.data, cli.datamodule.fold
-    test = (
-        {k: float(v) for k, v in trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)[0].items()}
-        if fold.test
-        else {}
-    )
+    before = seen_clips(config["model"]["weights"]) if config["model"]["weights"] else frozenset()
+    known = [data.keys[i] for i in fold.test if fingerprint(data.keys[i]) in before]
+    test: dict[str, float] = {}
+    if fold.test and not known:  # what the starting weights have seen is not held out
+        test = {k: float(v) for k, v in trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)[0].items()}
     net = cli.model.net.eval()
     if not all(bool(torch.isfinite(p).all()) for p in net.parameters()):
         raise ZooError(
@@ -158,7 +163,7 @@ def fit(
         "seed": seed,
         "fold": fold.name,
         "train_clips": len(fold.train),
-        "seen": sorted(fingerprint(data.keys[i]) for i in fold.train),
+        "seen": sorted(before | {fingerprint(data.keys[i]) for i in fold.train}),
         "test": test,
         "digests": {"config": digest, "inputs": data.digest},
         "versions": versions(),
@@ -173,7 +178,7 @@ def fit(
     write_json(folder / "run.json", record)
     if logger:
         logger.experiment.finish()
-    return {"model": net, "config": config, "test": test, "record": private}
+    return {"model": net, "config": config, "test": test, "known": known, "record": private}
 
 
 def print_scores(summary: dict[str, Any], title: str) -> None:
