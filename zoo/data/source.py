@@ -15,6 +15,13 @@ from zoo.data.protocols import ApexPolicy
 from zoo.errors import DataError
 from zoo.types import InputSpec
 
+PLACES = (
+    "root",
+    "manifest",
+    "frames",
+    "cache",
+)  # where data lies on this disk: never part of a digest or a published record
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from zoo.data.megc2019 import read_megc2019
+from zoo.data.source import PLACES
 from zoo.errors import ZooError
 from zoo.train.folds import Config, config_digest, run_loso, versions, write_json
 from zoo.train.launch import keep_freed_memory, quiet
@@ -173,7 +174,7 @@ def fit(
         + (f"Held-out clips: {json.dumps(test)}.\n" if test else "No held-out clips: score it by `zoo loso`.\n")
         + "Research use; a micro-expression is no lie detector.\n"
     )
-    private = {**record, "config": {**config, "data": {k: v for k, v in config["data"].items() if k != "root"}}}
+    private = {**record, "config": {**config, "data": {k: v for k, v in config["data"].items() if k not in PLACES}}}
     save(net, folder / "checkpoint", classes=data.classes, card=card, record=private)
     write_json(folder / "run.json", record)
     if logger:

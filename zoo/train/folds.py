@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from zoo.data.flow_maps import FlowMaps
-from zoo.data.source import Source
+from zoo.data.source import PLACES, Source
 from zoo.data.splits import split_digest
 from zoo.errors import ProtocolError, ZooError
 from zoo.metrics import confusion, scores
@@ -38,7 +38,7 @@ def config_digest(config: Config) -> str:
     """SHA-256 of what decides the outcome of a fit; where the data lies and which fold is run do not."""
     data = {
         k: v for k, v in config["data"].items()
-        if k not in ("root", "fold", "seed", "complete", "manifest", "frames", "cache") and _LATER.get(k, v is None) != v
+        if k not in (*PLACES, "fold", "seed", "complete") and _LATER.get(k, v is None) != v
     }  # fmt: skip
     trainer = {
         k: config["trainer"].get(k)
