@@ -194,3 +194,48 @@ def test_contact_sheet_of_a_manifest_without_sources(disk, tmp_path):
         )
         == 0
     )
+
+
+def test_augmentation_moves_the_motion_as_vectors(disk, tmp_path):
+    """A flip by the augmenter is the mirrored map; rotation and scale give new maps, the same for the same seed and epoch."""
+    from zoo.data.augment import mirror_maps
+
+    module = FlowMapsDataModule(
+        **options(disk, tmp_path), batch_size=12, input_spec=SPEC.replace(scaling="raw255"), augment={"flip": 1.0}
+    )
+    module.setup()
+    x, _, rows = next(iter(module.train_dataloader()))
+    wanted = mirror_maps(module.prepared.data.maps)[rows.numpy()]
+    assert np.abs(x.numpy() - wanted).max() <= 2, "kept in half precision, a level or two may differ"
+    turned = FlowMapsDataModule(
+        **options(disk, tmp_path), batch_size=12, input_spec=SPEC, augment={"rotate": 10.0, "scale": 0.1, "shift": 0.02}
+    )
+    turned.setup()
+    loader = turned.train_dataloader()
+    first, second = next(iter(loader))[0], next(iter(loader))[0]
+    assert not np.allclose(first, second), "another epoch, another draw"
+    assert np.array_equal(first, next(iter(turned.train_dataloader()))[0])
+
+
+def test_augmentation_through_the_command_and_its_refusals(disk, tmp_path, megc_folder, capsys):
+    flags = [
+        part
+        for k, v in options(disk, tmp_path).items()
+        for part in (f"--data.{k}", str(v).lower() if isinstance(v, bool) else str(v))
+    ]
+    common = [
+        "--config",
+        "ststnet_megc2019",
+        "--data.batch_size",
+        "6",
+        "--trainer.max_epochs",
+        "1",
+        "--model.input.flow",
+        "tvl1_fast",
+    ]
+    run = ["loso", *common, "--seeds", "1", "--workers", "0", "--data.augment.rotate", "5"]
+    assert main([*run, *flags, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
+    assert main([*run, "--data.root", str(megc_folder), "--data.complete", "false", "--out", str(tmp_path / "no")]) == 2
+    assert "hold none any more" in capsys.readouterr().err
+    with pytest.raises(ZooError, match="rotate"):
+        FlowMapsDataModule(**options(disk, tmp_path), augment={"rotat": 5})

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from zoo.data.splits import Fold, check_folds, loso
 from zoo.errors import DataError
-from zoo.types import Clip, FlowMap
+from zoo.types import Clip, Crop, FlowMap
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,6 +33,10 @@ class FlowMaps:
     folds: tuple[Fold, ...] = ()  # of a protocol; leave-one-subject-out where there are none
     protocol: str = "leave-one-subject-out"  # what the folds are, in words
     persons: tuple[str, ...] = ()  # who is behind each clip, where data sets share people
+    fields: tuple[
+        NDArray[np.floating], ...
+    ] = ()  # each [3, H, W]: the motion before it was normalised, where it was kept
+    crop: Crop = "face"  # what part of such a field the map shows
     complete_test: bool = True  # whether the folds test every clip once
 
     def __post_init__(self) -> None:

@@ -17,8 +17,9 @@ from zoo.data.motion_maps import Faces
 from zoo.data.protocols import ApexPolicy
 from zoo.data.source import Source
 from zoo.data.splits import Fold, check_folds, grouped_kfold
+from zoo.data.transforms import Augmentation, Augmenter
 from zoo.errors import ProtocolError
-from zoo.inputs import prepare_maps
+from zoo.inputs import normalise, prepare_maps
 from zoo.registry import unknown
 from zoo.types import InputSpec
 
@@ -55,7 +56,9 @@ class ResidentLoader:
         mirror: float = 0.0,
         shift_pixels: int = 0,
         balanced: bool = False,
+        augmenter: Augmenter | None = None,
     ) -> None:
+        self.augmenter = augmenter
         self.prepared, self.rows = prepared, torch.tensor(rows, dtype=torch.long)
         self.batch_size, self.seed = min(batch_size, len(rows)), seed
         self.mirror, self.shift_pixels, self.balanced = mirror, shift_pixels, balanced
@@ -75,12 +78,24 @@ class ResidentLoader:
         self.epoch += 1
         order = self.rows[self._order(generator)]
         for rows in order.split(self.batch_size)[: len(self)]:
+            if self.augmenter is not None:
+                yield self._augmented(rows, self.augmenter), self.prepared.labels[rows], rows
+                continue
             side = (torch.rand(len(rows), generator=generator) < self.mirror).long()
             yield (
                 shift(self.prepared.inputs[side, rows], self.shift_pixels, generator),
                 self.prepared.labels[rows],
                 rows,
             )
+
+    def _augmented(self, rows: Tensor, augmenter: Augmenter) -> Tensor:
+        """Clips moved as fields of vectors, each by its own draw, and then normalised as ever."""
+        data, spec, maps = self.prepared.data, self.prepared.spec, []
+        for i in rows.tolist():
+            field = np.asarray(data.fields[i], np.float32)
+            moved = augmenter({"flow": field[:2], "strain": field[2]}, key=data.keys[i], epoch=self.epoch)
+            maps.append(normalise(np.concatenate([moved["flow"], moved["strain"][None]]), spec.map_size, data.crop))
+        return torch.from_numpy(prepare_maps(np.stack(maps), spec))
 
     def _order(self, generator: torch.Generator) -> Tensor:
         if not self.balanced:
@@ -101,6 +116,8 @@ class FlowMapsDataModule(pl.LightningDataModule):
         mirror: probability of the mirrored clip.
         shift: largest displacement in pixels of the map; scaled with the input's size.
         balanced: draw each class equally often in training, with repetition.
+        augment: fields of :class:`zoo.data.transforms.Augmentation` (flip, rotate, scale, shift), applied to the motion before it
+            is normalised, in place of ``mirror`` and ``shift``; needs a manifest, since published maps hold no vectors any more.
         seed: of order and augmentation.
         prepared: inputs prepared earlier, shared between folds; else they are read at set-up.
         input_spec: what the model eats; if not given, asked of the task that the trainer fits.
@@ -116,6 +133,7 @@ class FlowMapsDataModule(pl.LightningDataModule):
         mirror: float = 0.5,
         shift: int = 1,
         balanced: bool = False,
+        augment: dict[str, float] | None = None,
         seed: int = 0,
         prepared: Prepared | None = None,
         input_spec: InputSpec | None = None,
@@ -136,6 +154,7 @@ class FlowMapsDataModule(pl.LightningDataModule):
         )  # fmt: skip
         self.fold_name, self.batch_size, self.mirror, self.shift = fold, batch_size, mirror, shift
         self.balanced, self.seed = balanced, seed
+        self.augmentation = Augmentation.of(augment) if augment else None
         self.prepared, self.input_spec = prepared, input_spec
         self.fold: Fold | None = None
 
@@ -146,7 +165,7 @@ class FlowMapsDataModule(pl.LightningDataModule):
         if self.prepared is None:
             model = self.trainer.lightning_module if self.trainer is not None else None
             spec = self.input_spec or getattr(model, "input_spec", None) or InputSpec()
-            self.prepared = Prepared.of(self.source.load(spec), spec)
+            self.prepared = Prepared.of(self.source.load(spec, keep_fields=self.augmentation is not None), spec)
         self.fold = pick_fold(self.prepared.data, self.fold_name)
 
     @property
@@ -167,6 +186,7 @@ class FlowMapsDataModule(pl.LightningDataModule):
             mirror=self.mirror,
             shift_pixels=self.shift * spec.size // spec.map_size,
             balanced=self.balanced,
+            augmenter=Augmenter(self.augmentation, seed=self.seed) if self.augmentation else None,
         )
 
     def test_dataloader(self) -> ResidentLoader:

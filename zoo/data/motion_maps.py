@@ -21,7 +21,7 @@ from zoo.data.protocols import ApexPolicy, require_apex, split
 from zoo.data.splits import Fold
 from zoo.errors import DataError, FaceError, ProtocolError, ZooError
 from zoo.inputs import ALIGNED_PROCEDURE, aligned_clip, flow_map, normalise
-from zoo.types import Clip, InputSpec, Interval
+from zoo.types import Clip, Crop, InputSpec, Interval
 
 Faces = Literal["detect", "cropped"]
 
@@ -39,6 +39,7 @@ def maps_of(
     apex: ApexPolicy = "error",
     strict: bool = True,
     max_gap: int = 0,
+    keep_fields: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FlowMaps:
     """One normalised onset→apex map per clip of a protocol, with the protocol's classes and folds.
@@ -56,6 +57,7 @@ def maps_of(
         apex: what to do with clips whose apex is not coded.
         strict: refuse other counts than the protocol's organisers published.
         max_gap: how far from its number a key frame may be found on disk.
+        keep_fields: keep the motion before normalisation too (in the cache, memory-mapped), for augmentation.
         on_progress: called with (clips done, clips in all).
 
     Raises:
@@ -70,10 +72,13 @@ def maps_of(
         raise ProtocolError(f"protocol {protocol} has several classes per clip (action units); a recogniser has one")
     store, detector = Cache(cache), _detector() if faces == "detect" else None
     rows = table.table.loc[list(made.keys)]
-    maps = []
+    maps, kept = [], []
     for done, (key, dataset) in enumerate(zip(made.keys, made.datasets, strict=True)):
         clip = open_clip(table, key, _root(root, dataset), max_gap=max_gap)
-        maps.append(_map_of(clip, spec, detector, store))
+        maker = _Motion(clip, spec, detector)
+        maps.append(np.asarray(store.fetch(maker.key("map"), maker.map)))
+        if keep_fields:
+            kept.append(store.fetch(maker.key("field"), maker.field))
         on_progress(done + 1, len(made.keys))
     folds = [Fold(name=f.name, train=tuple(made.train(f).tolist()), test=tuple(f.test.tolist())) for f in made.folds]
     return FlowMaps(
@@ -87,35 +92,57 @@ def maps_of(
         folds=tuple(folds),
         protocol=f"{made.protocol}, {made.scheme}",
         persons=made.people,
+        fields=tuple(kept),
+        crop=spec.crop if detector else "face",
         complete_test=sum(len(fold.test) for fold in folds) == len(made.keys),
     )
 
 
-def _map_of(clip: Clip, spec: InputSpec, detector: Any, store: Cache) -> np.ndarray:
-    if clip.frames is None or clip.interval is None or len(clip.frames) < 2:
-        raise DataError(f"{clip.key}: a motion map needs frames with an onset and an apex; this clip has none")
-    onset, apex = clip.interval.onset, clip.interval.apex
-    if onset == apex:
-        raise DataError(f"{clip.key}: onset and apex are the same frame; correct the sheet, or leave the clip out")
-    paths = [clip.frames.paths[i] for i in (onset, apex)]  # type: ignore[attr-defined]  # FolderFrames
-    key = content_key(
-        files=fingerprint(paths), clip=clip.key, flow=spec.flow, crop=spec.crop if detector else "as cropped",
-        map_size=spec.map_size, normalisation=spec.normalisation, faces=ALIGNED_PROCEDURE if detector else "cropped",
-    )  # fmt: skip
+class _Motion:
+    """The onset→apex motion of one clip, computed when the cache asks for it."""
 
-    def make() -> np.ndarray:
-        pair = replace(clip, frames=[clip.frames[onset], clip.frames[apex]], interval=Interval(onset=0, apex=1))  # type: ignore[index]
-        if detector is None:
-            return normalise(flow_map(pair, spec.flow).data, spec.map_size)
-        try:
-            pair = aligned_clip(pair, detector)
-        except FaceError as error:
-            raise FaceError(
-                f"{clip.key}: {error} ({paths[0].name}); use the release's cropped faces (faces='cropped')"
-            ) from None
-        return normalise(flow_map(pair, spec.flow).data, spec.map_size, spec.crop)
+    def __init__(self, clip: Clip, spec: InputSpec, detector: Any) -> None:
+        if clip.frames is None or clip.interval is None or len(clip.frames) < 2:
+            raise DataError(f"{clip.key}: a motion map needs frames with an onset and an apex; this clip has none")
+        self.clip, self.spec, self.detector = clip, spec, detector
+        onset, apex = clip.interval.onset, clip.interval.apex
+        if onset == apex:
+            raise DataError(f"{clip.key}: onset and apex are the same frame; correct the sheet, or leave the clip out")
+        self.frames, self.pair = clip.frames, (onset, apex)
+        self.paths = [clip.frames.paths[i] for i in self.pair]  # type: ignore[attr-defined]  # FolderFrames
+        self.crop: Crop = spec.crop if detector else "face"
 
-    return np.asarray(store.fetch(key, make))
+    def key(self, what: Literal["map", "field"]) -> str:
+        """Digest of all that decides the answer."""
+        spec, aligned = self.spec, ALIGNED_PROCEDURE if self.detector else "cropped"
+        decides: dict[str, Any] = {
+            "files": fingerprint(self.paths),
+            "clip": self.clip.key,
+            "flow": spec.flow,
+            "faces": aligned,
+        }
+        if what == "map":
+            decides |= {"crop": self.crop, "map_size": spec.map_size, "normalisation": spec.normalisation}
+        return content_key(what=what, **decides)
+
+    def map(self) -> np.ndarray:
+        """uint8 ``[3, map_size, map_size]``."""
+        return normalise(self._motion(), self.spec.map_size, self.crop)
+
+    def field(self) -> np.ndarray:
+        """float16 ``[3, H, W]``: augmentation needs vectors, not their last bits."""
+        return self._motion().astype(np.float16)
+
+    def _motion(self) -> np.ndarray:
+        first, second = (self.frames[i] for i in self.pair)
+        pair = replace(self.clip, frames=[first, second], interval=Interval(onset=0, apex=1))
+        if self.detector is not None:
+            try:
+                pair = aligned_clip(pair, self.detector)
+            except FaceError as error:
+                way_out = "use the release's cropped faces (faces='cropped')"
+                raise FaceError(f"{self.clip.key}: {error} ({self.paths[0].name}); {way_out}") from None
+        return flow_map(pair, self.spec.flow).data
 
 
 def _detector() -> Any:

@@ -56,9 +56,24 @@ class Source:
         """From the ``data`` part of a recipe; its other fields are left alone."""
         return cls(**{f.name: options[f.name] for f in fields(cls) if options.get(f.name) is not None})
 
-    def load(self, spec: InputSpec, on_progress: Callable[[int, int], None] = lambda done, total: None) -> FlowMaps:
-        """Read or compute the maps that ``spec`` wants. Raises DataError where neither source is named, or both are."""
+    def load(
+        self,
+        spec: InputSpec,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+        *,
+        keep_fields: bool = False,
+    ) -> FlowMaps:
+        """Read or compute the maps that ``spec`` wants; with ``keep_fields`` the motion before normalisation too.
+
+        Raises:
+            DataError: neither source is named, or both are; or fields are wanted of maps that were published without.
+        """
         if not self.manifest:
+            if keep_fields:
+                raise DataError(
+                    "data.augment turns and scales vectors, but the published MEGC2019 maps are stretched channel by channel "
+                    "and hold none any more: use data.mirror and data.shift with them, or a manifest of frames"
+                )
             return read_megc2019(self.root, complete=self.complete)
         if self.root:
             raise DataError("give --data.root (published flow maps) or --data.manifest (frames on disk), not both")
@@ -68,7 +83,8 @@ class Source:
             )
         return maps_of(
             self.manifest, _roots(self.frames), self.protocol, spec, faces=self.faces, cache=self.cache or default_cache(),
-            scheme=self.scheme or None, apex=self.apex, strict=self.complete, max_gap=self.max_gap, on_progress=on_progress,
+            scheme=self.scheme or None, apex=self.apex, strict=self.complete, max_gap=self.max_gap,
+            keep_fields=keep_fields, on_progress=on_progress,
         )  # fmt: skip
 
 

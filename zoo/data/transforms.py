@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,14 @@ class Augmentation:
     def to_dict(self) -> dict[str, float]:
         """JSON-plain form."""
         return asdict(self)
+
+    @classmethod
+    def of(cls, data: Mapping[str, float]) -> Augmentation:
+        """Inverse of :meth:`to_dict`; fields may be left out. Raises ZooError for a field that there is not."""
+        known = {f.name for f in fields(cls)}
+        if extra := sorted(set(data) - known):
+            raise ZooError(f"an augmentation has no {', '.join(extra)}; it has {', '.join(sorted(known))}")
+        return cls(**data)
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,22 @@ from zoo.weights import fingerprint, seen_clips
 
 Config = Mapping[str, Any]  # plain: {"model": {...}, "data": {...}, "trainer": {...}}
 # Fields that came later count only where they are used, so that older results keep their digest.
-_LATER = {"protocol": "", "scheme": "", "faces": "detect", "apex": "error", "max_gap": 0, "balanced": False}
+_LATER = {
+    "protocol": "",
+    "scheme": "",
+    "faces": "detect",
+    "apex": "error",
+    "max_gap": 0,
+    "balanced": False,
+    "augment": None,
+}
 
 
 def config_digest(config: Config) -> str:
     """SHA-256 of what decides the outcome of a fit; where the data lies and which fold is run do not."""
     data = {
         k: v for k, v in config["data"].items()
-        if k not in (*PLACES, "fold", "seed", "complete") and _LATER.get(k, v is None) != v
+        if k not in (*PLACES, "fold", "seed", "complete") and (k not in _LATER or _LATER[k] != v)
     }  # fmt: skip
     trainer = {
         k: config["trainer"].get(k)
@@ -75,9 +83,14 @@ class Job:
         number = fit_seed(self.seed, self.fold)
         torch.manual_seed(number)
         task = RecognitionTask(**self.config["model"])
-        maps = _maps(Source.of(self.config["data"]), json.dumps(task.input_spec.to_dict(), sort_keys=True))
-        prepared = _prepared(maps, json.dumps(task.input_spec.to_dict(), sort_keys=True))
-        options = {k: v for k, v in self.config["data"].items() if k in ("batch_size", "mirror", "shift", "balanced")}
+        spec = json.dumps(task.input_spec.to_dict(), sort_keys=True)
+        maps = _maps(Source.of(self.config["data"]), spec, bool(self.config["data"].get("augment")))
+        prepared = _prepared(maps, spec)
+        options = {
+            k: v
+            for k, v in self.config["data"].items()
+            if k in ("batch_size", "mirror", "shift", "balanced", "augment")
+        }
         data = FlowMapsDataModule(fold=self.fold, seed=number, prepared=prepared, **options)
         trainer = pl.Trainer(
             **{
@@ -114,8 +127,8 @@ class Job:
 
 
 @lru_cache(maxsize=2)
-def _maps(source: Source, spec: str) -> FlowMaps:
-    return source.load(InputSpec.from_dict(json.loads(spec)))
+def _maps(source: Source, spec: str, keep_fields: bool) -> FlowMaps:
+    return source.load(InputSpec.from_dict(json.loads(spec)), keep_fields=keep_fields)
 
 
 @lru_cache(maxsize=2)
@@ -170,7 +183,8 @@ def run_loso(
 
     spec = RecognitionTask(**config["model"]).input_spec
     # read here first: what has to be computed is computed once, and the workers find it in the cache
-    data = Source.of(config["data"]).load(spec, lambda done, total: on_progress(done, total))
+    keep = bool(config["data"].get("augment"))
+    data = Source.of(config["data"]).load(spec, on_progress, keep_fields=keep)
     every = data.split()
     names = [f.name for f in every]
     for fold in folds:
