@@ -47,6 +47,26 @@ def options(disk, tmp_path, **changes):
             "faces": "cropped", "cache": str(tmp_path / "cache"), **changes}  # fmt: skip
 
 
+def flags(disk, tmp_path, *, epochs):
+    """The same options as the command takes them, over a recipe with a fast flow."""
+    given = [
+        part
+        for k, v in options(disk, tmp_path).items()
+        for part in (f"--data.{k}", str(v).lower() if isinstance(v, bool) else str(v))
+    ]
+    common = [
+        "--config",
+        "ststnet_megc2019",
+        "--data.batch_size",
+        "6",
+        "--trainer.max_epochs",
+        str(epochs),
+        "--model.input.flow",
+        "tvl1_fast",
+    ]
+    return common, given
+
+
 def test_manifest_becomes_maps_with_the_protocols_folds(disk, tmp_path):
     data = Source.of(options(disk, tmp_path)).load(SPEC)
     assert data.maps.shape == (12, 3, 28, 28)
@@ -86,27 +106,13 @@ def test_raw_frames_are_aligned_and_cut(disk, tmp_path):
 
 
 def test_training_and_folds_work_on_it(disk, tmp_path, capsys):
-    flags = [
-        part
-        for k, v in options(disk, tmp_path).items()
-        for part in (f"--data.{k}", str(v).lower() if isinstance(v, bool) else str(v))
-    ]
-    common = [
-        "--config",
-        "ststnet_megc2019",
-        "--data.batch_size",
-        "6",
-        "--trainer.max_epochs",
-        "2",
-        "--model.input.flow",
-        "tvl1_fast",
-    ]
-    code = main(["loso", *common, *flags, "--seeds", "1", "--workers", "0", "--out", str(tmp_path / "run")])
+    common, given = flags(disk, tmp_path, epochs=2)
+    code = main(["loso", *common, *given, "--seeds", "1", "--workers", "0", "--out", str(tmp_path / "run")])
     assert code == 0, capsys.readouterr().err
     summary = json.loads((tmp_path / "run" / "loso.json").read_text())
     assert summary["protocol"].startswith("casme2_3, loso, 4 folds")
     assert summary["metrics"]["full"]["clips"] == 12
-    assert main(["train", *common, *flags, "--data.fold", "casme2/sub02", "--out", str(tmp_path / "one")]) == 0
+    assert main(["train", *common, *given, "--data.fold", "casme2/sub02", "--out", str(tmp_path / "one")]) == 0
 
 
 def test_module_serves_the_manifest(disk, tmp_path):
@@ -218,23 +224,9 @@ def test_augmentation_moves_the_motion_as_vectors(disk, tmp_path):
 
 
 def test_augmentation_through_the_command_and_its_refusals(disk, tmp_path, megc_folder, capsys):
-    flags = [
-        part
-        for k, v in options(disk, tmp_path).items()
-        for part in (f"--data.{k}", str(v).lower() if isinstance(v, bool) else str(v))
-    ]
-    common = [
-        "--config",
-        "ststnet_megc2019",
-        "--data.batch_size",
-        "6",
-        "--trainer.max_epochs",
-        "1",
-        "--model.input.flow",
-        "tvl1_fast",
-    ]
+    common, given = flags(disk, tmp_path, epochs=1)
     run = ["loso", *common, "--seeds", "1", "--workers", "0", "--data.augment.rotate", "5"]
-    assert main([*run, *flags, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
+    assert main([*run, *given, "--out", str(tmp_path / "run")]) == 0, capsys.readouterr().err
     assert main([*run, "--data.root", str(megc_folder), "--data.complete", "false", "--out", str(tmp_path / "no")]) == 2
     assert "hold none any more" in capsys.readouterr().err
     with pytest.raises(ZooError, match="rotate"):

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,6 +175,12 @@ def seen_clips(name: str) -> frozenset[str]:
     """Fingerprints of the clips that pretrained weights were trained on; empty where their record does not say."""
     folder, _ = find(name)
     return frozenset(read_config(folder).get("record", {}).get("seen", ()))
+
+
+def seen_among(name: str, clips: Iterable[str]) -> list[str]:
+    """Those of ``clips`` (keys) that the named weights were trained on; none where no weights are named."""
+    seen = seen_clips(name) if name else frozenset()
+    return [clip for clip in clips if fingerprint(clip) in seen]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

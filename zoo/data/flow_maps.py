@@ -60,12 +60,12 @@ class FlowMaps:
     def __len__(self) -> int:
         return len(self.maps)
 
-    @property
+    @cached_property
     def keys(self) -> tuple[str, ...]:
         """``dataset/subject/clip`` of each clip."""
         return tuple(f"{d}/{s}/{c}" for d, s, c in zip(self.datasets, self.subjects, self.clips, strict=True))
 
-    @property
+    @cached_property
     def people(self) -> tuple[str, ...]:
         """``dataset/subject`` of each clip: the unit that a split must not cut."""
         return self.persons or tuple(f"{d}/{s}" for d, s in zip(self.datasets, self.subjects, strict=True))

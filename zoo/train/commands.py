@@ -52,14 +52,8 @@ def loso(
             f"the same command without --folds does the rest"
         )
         return 0
-    print_scores(
-        summary,
-        f"{config['model']['arch'] or config['model']['weights']}, leave one subject out, {seeds} seed{'s' * (seeds > 1)}",
-    )
-    _confusion(summary, folder)
-    Console().print(
-        f"summary and predictions: {folder / 'loso.json'}   confusion: {folder / 'confusion.png'}", soft_wrap=True
-    )
+    name = config["model"]["arch"] or config["model"]["weights"]
+    _show(summary, folder, f"{name}, leave one subject out, {seeds} seed{'s' * (seeds > 1)}")
     return 0
 
 
@@ -75,11 +69,7 @@ def baseline(name: str, overrides: Sequence[str], *, out: Path | None) -> int:
     folder = out or Path("runs") / f"baseline-{name}"
     _writable(folder)
     write_json(folder / "loso.json", summary)
-    print_scores(summary, f"{name}, leave one subject out")
-    _confusion(summary, folder)
-    Console().print(
-        f"summary and predictions: {folder / 'loso.json'}   confusion: {folder / 'confusion.png'}", soft_wrap=True
-    )
+    _show(summary, folder, f"{name}, leave one subject out")
     return 0
 
 
@@ -122,7 +112,7 @@ def fit(
     import torch
 
     from zoo.train.recipe import parse, plain_config
-    from zoo.weights import fingerprint, save, seen_clips
+    from zoo.weights import fingerprint, save, seen_among, seen_clips
 
     quiet()
     keep_freed_memory()
@@ -149,7 +139,7 @@ def fit(
     trainer.fit(cli.model, datamodule=cli.datamodule)
     data, fold = cli.datamodule.prepared.data, cli.datamodule.fold
     before = seen_clips(config["model"]["weights"]) if config["model"]["weights"] else frozenset()
-    known = [data.keys[i] for i in fold.test if fingerprint(data.keys[i]) in before]
+    known = seen_among(config["model"]["weights"], [data.keys[i] for i in fold.test])
     test: dict[str, float] = {}
     if fold.test and not known:  # what the starting weights have seen is not held out
         test = {k: float(v) for k, v in trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)[0].items()}
@@ -204,7 +194,12 @@ def _writable(folder: Path) -> None:
         raise ZooError(f"cannot write into {folder}: {error.strerror}; choose another folder with --out") from error
 
 
-def _confusion(summary: dict[str, Any], folder: Path) -> None:
+def _show(summary: dict[str, Any], folder: Path, title: str) -> None:
+    """The table, the confusion figure, and where everything is."""
     from zoo.report import confusion_figure
 
+    print_scores(summary, title)
     confusion_figure(summary["confusion"], summary["classes"], folder / "confusion.png")
+    Console().print(
+        f"summary and predictions: {folder / 'loso.json'}   confusion: {folder / 'confusion.png'}", soft_wrap=True
+    )

@@ -33,10 +33,9 @@ def evaluate(model: ZooModel | str, data: FlowMaps | str | Path) -> dict[str, An
 
     from zoo.train.launch import quiet
     from zoo.train.task import RecognitionTask, collect
-    from zoo.weights import fingerprint, load, seen_clips
+    from zoo.weights import load, seen_among
 
     net = load(model) if isinstance(model, str) else model
-    seen = seen_clips(model) if isinstance(model, str) else None
     maps = data if isinstance(data, FlowMaps) else read_megc2019(data)
     if net.classes and tuple(net.classes) != tuple(maps.classes):
         raise ZooError(
@@ -51,7 +50,7 @@ def evaluate(model: ZooModel | str, data: FlowMaps | str | Path) -> dict[str, An
     rows, truth, logits = collect(trainer.predict(RecognitionTask(net=net), dataloaders=loader))
     keys, probabilities = maps.keys, logits.softmax(1).tolist()
     return {
-        "seen": None if seen is None else sum(fingerprint(key) in seen for key in maps.keys),
+        "seen": len(seen_among(model, maps.keys)) if isinstance(model, str) else None,
         "metrics": scores(
             truth.numpy(), logits.argmax(1).numpy(), len(maps.classes), [maps.datasets[i] for i in rows.tolist()]
         ),

@@ -27,7 +27,7 @@ from zoo.metrics import confusion, scores
 from zoo.registry import unknown
 from zoo.train.launch import executor
 from zoo.types import InputSpec
-from zoo.weights import fingerprint, seen_clips
+from zoo.weights import seen_among
 
 Config = Mapping[str, Any]  # plain: {"model": {...}, "data": {...}, "trainer": {...}}
 # Fields that came later count only where they are used, so that older results keep their digest.
@@ -241,14 +241,11 @@ def run_loso(
 
 def _refuse_seen(weights: str, data: FlowMaps) -> None:
     """Leave-one-subject-out from weights that were trained on the clips it would hold out is a leak."""
-    if weights:
-        seen = seen_clips(weights)
-        known = [key for key in data.keys if fingerprint(key) in seen]
-        if known:
-            raise ProtocolError(
-                f"{weights} was trained on {len(known)} of these {len(data)} clips ({known[0]}, …): scoring it on them "
-                f"would be a leak; start from an architecture (model.arch), or from weights that have not seen them"
-            )
+    if known := seen_among(weights, data.keys):
+        raise ProtocolError(
+            f"{weights} was trained on {len(known)} of these {len(data)} clips ({known[0]}, …): scoring it on them "
+            f"would be a leak; start from an architecture (model.arch), or from weights that have not seen them"
+        )
 
 
 def result_path(folder: Path, seed: int, fold: str) -> Path:
@@ -267,7 +264,8 @@ def score(
         ProtocolError: a fold is missing, a clip was scored twice or never, or a stored truth differs from the data.
     """
     keys, labels, classes = data.keys, data.labels, data.classes
-    folds = [fold.name for fold in data.split()]
+    split = data.split()
+    folds, tested = [fold.name for fold in split], np.array(sorted(i for fold in split for i in fold.test))
     position = {key: i for i, key in enumerate(keys)}
     predictions: dict[str, list[int]] = {}
     table: dict[str, dict[str, list[float]]] = {}
@@ -286,7 +284,6 @@ def score(
                         f"{path}: clip {key} was scored twice, or its truth {truth} is not the data's {labels[i]}"
                     )
                 predicted[i] = int(np.argmax(logits))
-        tested = np.array(sorted(i for fold in data.split() for i in fold.test))
         if (predicted[tested] < 0).any():
             raise ProtocolError(f"seed {seed}: {int((predicted[tested] < 0).sum())} clips have no prediction")
         predictions[str(seed)] = predicted.tolist()
