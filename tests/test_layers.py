@@ -12,17 +12,22 @@ import pytest
 ROOT = Path(__file__).parents[1] / "zoo"
 FREE = {"errors", "types", "_version"}  # the nouns; everybody may know them
 MAY = {
-    "facs": set(), "vision": {"facs"}, "spotting": {"vision", "facs"}, "features": {"vision", "facs"}, "graph": {"facs"},
-    "models": {"graph", "facs", "registry"}, "inputs": {"vision", "facs"}, "data": {"inputs", "facs", "registry"},
-    "synthesis": {"vision", "facs", "data"}, "metrics": set(), "metrics_spotting": {"metrics"}, "registry": {"models", "weights"}, "hub": set(),
-    "weights": {"hub", "registry", "models"}, "convert": {"weights", "registry"}, "card": set(),
-    "train": {"data", "metrics", "registry", "weights", "models", "features", "report"},
-    "result": {"report", "vision"}, "report": {"result", "vision", "facs"},
-    "predictor": {"inputs", "spotting", "vision", "weights", "report", "result", "models", "synthesis"},
+    "facs": set(), "vision": {"facs"}, "features": {"vision", "facs"}, "graph": {"facs", "vision", "report"},
+    "spotting": {"vision", "facs", "metrics_spotting", "weights", "models", "registry", "inputs", "report"},
+    "magnification": {"vision", "facs", "weights", "models", "registry", "synthesis", "report"},
+    "models": {"graph", "facs", "registry"}, "inputs": {"vision", "facs", "weights", "models"}, "data": {"inputs", "facs", "registry"},
+    "synthesis": {"vision", "facs", "data", "graph"}, "metrics": set(), "metrics_spotting": {"metrics"}, "registry": {"models", "weights"}, "hub": set(),
+    "weights": {"hub", "registry", "models"}, "convert": {"weights", "registry", "models"}, "card": set(), "export": {"weights", "models", "registry", "inputs"},
+    "train": {"data", "metrics", "registry", "weights", "models", "features", "report", "graph", "facs", "inputs", "synthesis", "spotting", "card"},
+    "result": {"report", "vision", "facs"}, "report": {"result", "vision", "facs", "graph"},
+    "predictor": {"inputs", "spotting", "vision", "weights", "report", "result", "models", "synthesis", "export"},
+    "live": {"inputs", "spotting", "vision", "weights", "report", "result", "models", "predictor"},
+    "audit": {"data", "metrics", "weights", "models", "registry", "facs", "graph", "report", "inputs", "train", "vision"},
 }  # fmt: skip
 ONE_IMPORTER = {
     "facenet_pytorch": "vision/faces.py", "huggingface_hub": "hub.py", "wandb": "train/tracking.py", "timm": "models/backbone.py",
-    "torch_geometric": "graph/layers.py", "albumentations": "data/transforms.py",
+    "torch_geometric": "graph/sparse.py", "albumentations": "data/transforms.py", "submitit": "train/engines.py",
+    "ray": "train/engines.py", "sweeps": "train/search.py", "gradio": "app.py", "onnxruntime": "export.py",
 }  # fmt: skip
 
 

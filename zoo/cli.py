@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from zoo.result import Result
 
 DEFAULT_MODEL = "off_apexnet.megc2019"  # the best of the leaderboard's networks
+# Commands that live in their own rooms, each a module with ``main(argv) -> exit code`` and a parser of its own, made when
+# the command runs: help and listings must not wait for what they import.
+ROOM_COMMANDS: dict[str, tuple[str, str]] = {}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -124,6 +128,10 @@ def build_parser() -> argparse.ArgumentParser:
     # its own parser is made when it runs: reading data sets needs numpy, and help must not wait for that
     data = commands.add_parser("data", add_help=False, help="data sets on disk: list, check, build, freeze, show")
     data.set_defaults(run=_data, takes_overrides=True)
+
+    for name, (module, summary) in ROOM_COMMANDS.items():
+        room = commands.add_parser(name, add_help=False, help=summary)
+        room.set_defaults(run=_room, module=module, takes_overrides=True)
 
     convert = commands.add_parser("convert", help="turn weights that authors published into a checkpoint folder")
     convert.add_argument("arch", help="architecture, e.g. ststnet")
@@ -286,6 +294,10 @@ def _data(_: argparse.Namespace, rest: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="zoo")
     add_parser(parser.add_subparsers(required=True))
     return run(parser.parse_args(["data", *rest]), flow=flow)
+
+
+def _room(arguments: argparse.Namespace, rest: list[str]) -> int:
+    return int(import_module(arguments.module).main(rest) or 0)
 
 
 def _convert(arguments: argparse.Namespace, _: list[str]) -> int:

@@ -9,20 +9,12 @@ import cv2
 import numpy as np
 
 from zoo.errors import FaceError, ZooError
-from zoo.types import Clip, Crop, FlowMap, FlowMethod, InputSpec
+from zoo.types import CROPS, Clip, Crop, FlowMap, FlowMethod, InputSpec
 from zoo.vision.faces import FaceDetector, MTCNNDetector, align, similarity
 from zoo.vision.flow import optical_flow
 from zoo.vision.strain import optical_strain
 
 ORDER = ("u", "v", "strain")  # of the channels of every FlowMap
-# Left, top, right, bottom in units of the aligned face. The published MEGC2019 pictures show faces from jaw to jaw, 170 px
-# high and 140 wide, squeezed into a square. Where they lie was measured: laying the displacement fields of AU4, AU1+2 and
-# AU6+12 over the mean flow of the three classes puts their top at 0.11 and their bottom at 1.01 of the aligned face, and the
-# aspect gives the width. A model fed the whole aligned face instead takes faint smiles for something negative.
-CROPS: dict[Crop, tuple[float, float, float, float]] = {
-    "face": (0.0, 0.0, 1.0, 1.0),
-    "megc2019": (0.13, 0.10, 0.87, 1.0),
-}
 
 
 def prepare(clip: Clip, spec: InputSpec) -> np.ndarray:

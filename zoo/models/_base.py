@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -11,20 +11,28 @@ from zoo.errors import ZooError
 from zoo.types import InputSpec
 
 
-class ZooModel(nn.Module, ABC):
+class ZooNetwork(nn.Module):
+    """Anything with weights that the zoo names, stores and loads: what is no recogniser derives from this alone."""
+
+    arch: str = ""  # name in the registry; set by create_model
+    config: dict[str, Any]  # keyword arguments of the builder; set by create_model
+    classes: tuple[str, ...] = ()  # set when weights are loaded
+    card: str = ""  # model card in Markdown; set when weights are loaded
+    input_spec: InputSpec | None = None  # what `prepare` makes for it; None where it eats something else
+    num_classes: int = 0  # 0 where its outputs are no classes
+
+
+class ZooModel(ZooNetwork, ABC):
     """A recogniser: ``forward = forward_head(forward_features(x))``.
 
     Subclasses set ``num_features`` and ``num_classes``, call their last linear layer by the attribute that ``classifier``
     names, and state the input they were designed for in ``input_spec``.
 
-    Shapes: x ``[B, C, H, W]`` as ``input_spec.shape`` says -> logits ``[B, num_classes]``.
+    Shapes: x ``[B, *input_spec.shape]``, e.g. ``[B, C, H, W]``, -> logits ``[B, num_classes]``.
     """
 
     classifier: ClassVar[str] = "fc"  # attribute (and state-dict prefix) of the last linear layer
-    arch: str = ""  # name in the registry; set by create_model
-    config: dict[str, Any]  # keyword arguments of the builder; set by create_model
-    classes: tuple[str, ...] = ()  # set when weights are loaded
-    card: str = ""  # model card in Markdown; set when weights are loaded
+    input_spec: InputSpec
 
     def __init__(self, *, num_classes: int, input_spec: InputSpec) -> None:
         super().__init__()
@@ -34,7 +42,7 @@ class ZooModel(nn.Module, ABC):
 
     @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:
-        """Everything before the last linear layer. Shapes: ``[B, C, H, W]`` -> ``[B, num_features]``."""
+        """Everything before the last linear layer. Shapes: ``[B, *input_spec.shape]`` -> ``[B, num_features]``."""
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """The last linear layer. Shapes: ``[B, num_features]`` -> ``[B, num_classes]``, unchanged if ``pre_logits``."""
@@ -47,7 +55,7 @@ class ZooModel(nn.Module, ABC):
 
     def check_input(self, x: Tensor) -> None:
         """Refuse a tensor that cannot be this model's input, before a layer does it in its own words."""
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.input_spec.shape:
+        if tuple(x.shape[1:]) != self.input_spec.shape:
             spec = self.input_spec
             raise ZooError(
                 f"{self.arch or type(self).__name__} wants [B, {', '.join(map(str, spec.shape))}] (channels "
@@ -72,3 +80,48 @@ class ZooModel(nn.Module, ABC):
         self.classes = ()
         if getattr(self, "config", None) is not None:
             self.config = {**self.config, "num_classes": num_classes}
+
+
+class AUOutputs(NamedTuple):
+    """What a graph of action units knows about a batch."""
+
+    features: Tensor  # [B, num_features], what the classifier reads
+    au_logits: Tensor  # [B, A], in the order of `AUModel.aus`
+    nodes: Tensor  # [B, N, D], node features after the last graph layer
+    adjacency: Tensor  # [N, N] or [B, N, N]; entry [i, j] is the weight with which node i takes from node j
+
+
+class AUModel(ZooModel):
+    """A recogniser whose nodes are action units (AUs): it tells AUs and the emotion, and shows its graph.
+
+    Subclasses set ``aus`` (those that it tells), ``node_names`` (one name per node, such as ``AU12`` or ``AU12L``, side of the
+    subject), and implement :meth:`forward_graph`.
+    """
+
+    aus: tuple[int, ...] = ()  # of `AUOutputs.au_logits`
+    node_names: tuple[str, ...] = ()  # of `AUOutputs.nodes`
+
+    @abstractmethod
+    def forward_graph(self, x: Tensor) -> AUOutputs:
+        """Everything before the classifier. Shapes: ``[B, *input_spec.shape]`` -> see :class:`AUOutputs`."""
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """See :meth:`ZooModel.forward_features`."""
+        return self.forward_graph(x).features
+
+    def forward_all(self, x: Tensor) -> tuple[Tensor, AUOutputs]:
+        """Class logits ``[B, num_classes]`` and everything behind them. Raises ZooError as :meth:`ZooModel.forward` does."""
+        self.check_input(x)
+        outputs = self.forward_graph(x)
+        return self.forward_head(outputs.features), outputs
+
+    def fit_graph(self, au_labels: Tensor) -> None:
+        """Set the edges from the AU labels of the training clips, and of nothing else; called before each fit.
+
+        Models whose edges are not counted ignore it.
+
+        Args:
+            au_labels: 1 where a clip shows the unit, 0 where not, in the order of ``aus``; clips without labels are left out.
+
+        Shapes: float ``[M, A]``.
+        """
