@@ -1,0 +1,136 @@
+"""Inputs that are pictures: the frames of an expression, or its apex alone."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import cv2
+import numpy as np
+
+from zoo.errors import ZooError
+from zoo.inputs.motion import ORDER, STILL, between, cut, key_frames, normalise, resize
+from zoo.types import Clip, InputSpec
+
+IMAGENET = 255 * np.array(
+    [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]], np.float32
+)  # means, deviations; red, green, blue
+COLOURS = ("red", "green", "blue")
+
+
+def moments(clip: Clip, count: int) -> np.ndarray:
+    """Which frames stand for an expression: evenly spaced from onset to offset, both included.
+
+    Reading: where no offset is known, the rise to the apex is shown. Where the expression has fewer frames than are wanted, some
+    are shown twice.
+
+    Shapes: -> int ``[count]``.
+
+    Raises:
+        ZooError: no frames or interval, or an interval outside the frames.
+    """
+    key_frames(clip)
+    assert clip.interval is not None and clip.frames is not None
+    last = clip.interval.offset if clip.interval.offset is not None else clip.interval.apex
+    if not clip.interval.onset < last < len(clip.frames):
+        raise ZooError(
+            f"clip {clip.key}: offset {last} must come after onset {clip.interval.onset} and be one of the frames "
+            f"0..{len(clip.frames) - 1}"
+        )
+    return np.rint(np.linspace(clip.interval.onset, last, count)).astype(int)
+
+
+def pictures_of(clip: Clip, spec: InputSpec) -> np.ndarray:
+    """The pictures that an input is computed from, cut and resized: frames, or onset and apex.
+
+    Shapes: -> uint8 ``[T, size, size, 3]``; T is ``spec.frames``, for modality apex 2.
+    """
+    if spec.modality == "apex":
+        chosen = list(key_frames(clip))
+    else:
+        places = moments(clip, spec.frames)
+        assert clip.frames is not None  # else moments() has refused it
+        chosen = [clip.frames[i] for i in places]
+    return np.stack([_small(frame, spec) for frame in chosen])
+
+
+def prepare_pictures(pictures: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Channels and scale of the pictures that :func:`pictures_of` cut.
+
+    Shapes: uint8 ``[T, size, size, 3]`` -> float32 ``spec.shape``.
+    """
+    planes = [_plane(pictures, channel, spec) for channel in spec.channels]
+    data = np.stack(planes).astype(np.float32)  # [C, T, S, S]
+    return data[:, 0] if spec.modality == "apex" else data
+
+
+def prepare_sequence(clip: Clip, spec: InputSpec) -> np.ndarray:
+    """Motion from the onset to each frame of an expression; the first is still.
+
+    Each map goes through the unit of ``spec.normalisation``, with ``peak``, ``zscore`` and ``minmax_255`` measured over the whole
+    sequence, so that it grows and fades as the face does; ``minmax_255`` is scaled to 0..1.
+
+    Shapes: -> float32 ``[C, T, size, size]``.
+    """
+    places = moments(clip, spec.frames)
+    assert clip.frames is not None
+    onset = clip.frames[places[0]]
+    unit = spec.normalisation if spec.normalisation in ("pixels", "iod") else "pixels"
+    still = np.zeros((len(ORDER), spec.size, spec.size), np.float32)
+    maps = [
+        still if i == places[0]
+        else normalise(between(onset, clip.frames[i], spec.flow).data, spec.size, spec.crop, unit)
+        for i in places
+    ]  # fmt: skip
+    data = np.stack([np.stack(maps, 1)[ORDER.index(channel)] for channel in spec.channels])
+    axes = (1, 2, 3)
+    match spec.normalisation:
+        case "pixels" | "iod":
+            return data
+        case "peak":
+            longest = np.abs(data).max(axes, keepdims=True)
+        case "zscore":
+            data = data - data.mean(axes, keepdims=True)
+            longest = data.std(axes, keepdims=True)
+        case "minmax_255":
+            data = data - data.min(axes, keepdims=True)
+            longest = data.max(axes, keepdims=True)
+        case _:
+            assert_never(spec.normalisation)
+    return data / np.where(longest > STILL, longest, np.float32(np.inf))
+
+
+def _small(frame: np.ndarray, spec: InputSpec) -> np.ndarray:
+    colour = frame if frame.ndim == 3 else np.repeat(frame[..., None], 3, -1)
+    part = cut(np.moveaxis(colour, -1, 0), spec.crop)
+    shrinks = min(part.shape[1:]) > spec.size
+    return np.moveaxis(
+        resize(np.ascontiguousarray(part), spec.size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), 0, -1
+    )
+
+
+def _plane(pictures: np.ndarray, channel: str, spec: InputSpec) -> np.ndarray:
+    """One channel of all pictures, scaled. Shapes: uint8 ``[T, S, S, 3]`` -> float32 ``[T, S, S]``."""
+    if channel == "difference":
+        if spec.modality != "apex":
+            raise ZooError("the channel 'difference' belongs to modality apex; frames show colours, grey or motion")
+        first, last = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) for p in pictures[:2])
+        return ((last - first) / (1 if spec.scaling == "raw255" else 255))[None]
+    shown = pictures[1:] if spec.modality == "apex" else pictures
+    if channel == "grey":
+        plane = np.stack([cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in shown]).astype(np.float32)
+    else:
+        plane = shown[..., COLOURS.index(channel)].astype(np.float32)
+    match spec.scaling:
+        case "raw255":
+            return plane
+        case "unit":
+            return plane / 255
+        case "signed":
+            return plane / 127.5 - 1
+        case "median":
+            return (plane - np.median(plane)) / 64
+        case "imagenet":
+            mean, deviation = IMAGENET.mean(1) if channel == "grey" else IMAGENET[:, COLOURS.index(channel)]
+            return (plane - mean) / deviation
+        case _:
+            assert_never(spec.scaling)
