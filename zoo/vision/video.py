@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,64 @@ from zoo.errors import MediaError
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One decoded picture."""
+@dataclass(frozen=True)
+class Planes:
+    """The brightness and the two half-sized colour planes that most videos are stored as."""
 
-    index: int  # from 0
-    time: float | None  # seconds from the first frame; None where no rate is known
-    rgb: np.ndarray  # uint8 [H, W, 3]
+    y: np.ndarray  # uint8 [H, W]
+    u: np.ndarray  # uint8 [ceil(H/2), ceil(W/2)]
+    v: np.ndarray
+    full: bool  # brightness runs from 0 to 255; otherwise from 16 to 235
+    bt709: bool  # colour matrix of high definition; otherwise BT.601
+
+
+class Frame:
+    """One decoded picture. Colour is converted when it is asked for: it costs several times what decoding does.
+
+    Attributes:
+        index: from 0.
+        time: seconds from the first frame; None where no rate is known.
+        planes: as stored in the file, where it is 4:2:0 of 8 bits; views that live as long as the frame.
+    """
+
+    def __init__(
+        self, index: int, time: float | None, rgb: np.ndarray | None = None, *, picture: Any = None, turn: int = 0
+    ) -> None:
+        if (rgb is None) == (picture is None):
+            raise MediaError("a frame is made of a picture in colour, or of a decoded one")
+        self.index, self.time, self._picture, self._turn = index, time, picture, turn
+        if rgb is not None:
+            self.__dict__["rgb"] = rgb
+
+    @cached_property
+    def rgb(self) -> np.ndarray:
+        """Shapes: uint8 ``[H, W, 3]``."""
+        return np.ascontiguousarray(np.rot90(self._picture.to_ndarray(format="rgb24"), self._turn))
+
+    @cached_property
+    def grey(self) -> np.ndarray:
+        """Brightness from 0 to 255, as the grey of :attr:`rgb` but for a few units of rounding. Shapes: uint8 ``[H, W]``."""
+        if self.planes is not None:
+            return self.planes.y if self.planes.full else cv2.LUT(self.planes.y, _full_range())
+        return self.rgb if self.rgb.ndim == 2 else cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY)
+
+    @cached_property
+    def planes(self) -> Planes | None:
+        """As stored in the file; None where it is not 4:2:0 of 8 bits."""
+        picture = self._picture
+        if picture is None or picture.format.name not in ("yuv420p", "yuvj420p"):
+            return None
+        y, u, v = (
+            np.rot90(np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[: p.height, : p.width], self._turn)
+            for p in picture.planes
+        )
+        full = picture.format.name == "yuvj420p" or int(picture.color_range) == 2
+        return Planes(y, u, v, full, int(picture.colorspace) == 1)
+
+
+@cache
+def _full_range() -> np.ndarray:
+    return np.clip(np.rint((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
 
 
 class MediaReader:
@@ -151,20 +203,20 @@ class MediaReader:
                     for picture in packet.decode():
                         if picture.is_corrupt:
                             raise self._damaged(count, "the next frame is corrupt")
-                        rgb = picture.to_ndarray(format="rgb24")
-                        if turn := round(picture.rotation / 90) % 4:
-                            rgb = np.ascontiguousarray(np.rot90(rgb, turn))
-                        if size is not None and rgb.shape != size:
+                        turn = round(picture.rotation / 90) % 4
+                        now = (picture.height, picture.width)
+                        if size is not None and now != size:
                             raise MediaError(
                                 f"{self.path} changes size at frame {count}, from {size[1]}x{size[0]} to "
-                                f"{rgb.shape[1]}x{rgb.shape[0]}; re-encode it at one size"
+                                f"{now[1]}x{now[0]}; re-encode it at one size"
                             )
-                        size = rgb.shape
+                        size = now
                         start = picture.time if start is None else start
                         end = picture.time
                         stated = None if picture.time is None or start is None else picture.time - start
                         from_rate = count / self.fps if self.fps else None
-                        yield Frame(count, from_rate if by_rate or stated is None else stated, rgb)
+                        moment = from_rate if by_rate or stated is None else stated
+                        yield Frame(count, moment, picture=picture, turn=turn)
                         count += 1
             except (av.FFmpegError, OSError) as error:
                 raise self._damaged(count, _reason(error)) from None
