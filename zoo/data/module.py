@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 import pytorch_lightning as pl
@@ -11,33 +12,62 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.data.augment import mirror_maps, shift
+from zoo.data.augment import mirror_inputs, mirror_maps, shift
+from zoo.data.clip_set import ClipSet, InputSet
 from zoo.data.flow_maps import FlowMaps
-from zoo.data.motion_maps import Faces
 from zoo.data.protocols import ApexPolicy
+from zoo.data.selection import Faces
 from zoo.data.source import Source
 from zoo.data.splits import Fold, check_folds, grouped_kfold
 from zoo.data.transforms import Augmentation, Augmenter
 from zoo.errors import ProtocolError
-from zoo.inputs import normalise, prepare_maps
+from zoo.inputs import normalise, prepare_maps, prepare_pictures
 from zoo.registry import unknown
 from zoo.types import InputSpec
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Inputs as the model eats them, as they are and mirrored, resident in memory and shared by all folds."""
+    """Inputs as the model eats them, resident in memory and shared by all folds."""
 
-    data: FlowMaps
+    data: FlowMaps | InputSet
     spec: InputSpec
-    inputs: Tensor  # [2, N, C, S, S]: as they are, mirrored
+    inputs: (
+        Tensor  # [V, N, *spec.shape]: as they are, one view per magnification; then the same mirrored, unless `flips`
+    )
     labels: Tensor  # [N]
+    flips: bool = False  # the mirrored view is made when it is asked for
 
     @classmethod
-    def of(cls, data: FlowMaps, spec: InputSpec) -> Prepared:
-        """Prepare every clip once, through :func:`zoo.inputs.prepare_maps`."""
+    def of(cls, data: FlowMaps | InputSet, spec: InputSpec) -> Prepared:
+        """Prepare every clip once, through :mod:`zoo.inputs`."""
+        labels = torch.from_numpy(data.labels)
+        if isinstance(data, InputSet):
+            return cls(data, spec, torch.from_numpy(data.inputs), labels, data.flips)
         both = np.stack([prepare_maps(data.maps, spec), prepare_maps(mirror_maps(data.maps), spec)])
-        return cls(data, spec, torch.from_numpy(both), torch.from_numpy(data.labels))
+        return cls(data, spec, torch.from_numpy(both), labels)
+
+    @property
+    def variants(self) -> int:
+        """Views of each clip that are not mirrored."""
+        return len(self.inputs) if self.flips else len(self.inputs) // 2
+
+    def take(self, rows: Tensor, mirrored: Tensor | None = None, variant: Tensor | int = 0) -> Tensor:
+        """Inputs of some clips in float32.
+
+        Args:
+            rows: positions.
+            mirrored: which of them to mirror; none if not given.
+            variant: which magnification.
+
+        Shapes: rows ``[B]``, mirrored bool ``[B]`` -> ``[B, *spec.shape]``.
+        """
+        if mirrored is None:
+            return self.inputs[variant, rows].float()
+        if not self.flips:
+            return self.inputs[mirrored.long() * self.variants + variant, rows].float()
+        x = self.inputs[variant, rows].float()
+        return torch.where(mirrored.view(-1, *[1] * (x.ndim - 1)), mirror_inputs(x, self.spec), x)
 
 
 class ResidentLoader:
@@ -72,7 +102,7 @@ class ResidentLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         if self.seed is None:
             for rows in self.rows.split(self.batch_size):
-                yield self.prepared.inputs[0, rows], self.prepared.labels[rows], rows
+                yield self.prepared.take(rows), self.prepared.labels[rows], rows
             return
         generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.epoch) % 2**63)
         self.epoch += 1
@@ -81,21 +111,26 @@ class ResidentLoader:
             if self.augmenter is not None:
                 yield self._augmented(rows, self.augmenter), self.prepared.labels[rows], rows
                 continue
-            side = (torch.rand(len(rows), generator=generator) < self.mirror).long()
-            yield (
-                shift(self.prepared.inputs[side, rows], self.shift_pixels, generator),
-                self.prepared.labels[rows],
-                rows,
-            )
+            mirrored = torch.rand(len(rows), generator=generator) < self.mirror
+            variant: Tensor | int = 0
+            if self.prepared.variants > 1:
+                variant = torch.randint(self.prepared.variants, (len(rows),), generator=generator)
+            x = self.prepared.take(rows, mirrored, variant)
+            yield shift(x, self.shift_pixels, generator), self.prepared.labels[rows], rows
 
     def _augmented(self, rows: Tensor, augmenter: Augmenter) -> Tensor:
-        """Clips moved as fields of vectors, each by its own draw, and then normalised as ever."""
-        data, spec, maps = self.prepared.data, self.prepared.spec, []
+        """Clips moved as fields of vectors or as pictures, each by its own draw, and then prepared as ever."""
+        data, spec, out = self.prepared.data, self.prepared.spec, []
         for i in rows.tolist():
+            if isinstance(data, InputSet):
+                moved = augmenter({"frames": data.pictures[i]}, key=data.keys[i], epoch=self.epoch)
+                out.append(prepare_pictures(moved["frames"], spec))
+                continue
             field = np.asarray(data.fields[i], np.float32)
             moved = augmenter({"flow": field[:2], "strain": field[2]}, key=data.keys[i], epoch=self.epoch)
-            maps.append(normalise(np.concatenate([moved["flow"], moved["strain"][None]]), spec.map_size, data.crop))
-        return torch.from_numpy(prepare_maps(np.stack(maps), spec))
+            motion = np.concatenate([moved["flow"], moved["strain"][None]])
+            out.append(normalise(motion, spec.map_size, data.crop, spec.normalisation))
+        return torch.from_numpy(np.stack(out) if isinstance(data, InputSet) else prepare_maps(np.stack(out), spec))
 
     def _order(self, generator: torch.Generator) -> Tensor:
         if not self.balanced:
@@ -106,7 +141,9 @@ class ResidentLoader:
 
 
 class FlowMapsDataModule(pl.LightningDataModule):
-    """Flow maps of a data set under a protocol, one fold at a time: the MEGC2019 pictures, or a manifest of clips on disk.
+    """Clips of a data set under a protocol, one fold at a time: the MEGC2019 pictures, or a manifest of clips on disk.
+
+    What is prepared of them (flow maps, frames, apexes, patches) is what the task's model eats.
 
     Args:
         root: published MEGC2019 folder or .npz, see :func:`zoo.data.megc2019.read_megc2019`.
@@ -121,7 +158,7 @@ class FlowMapsDataModule(pl.LightningDataModule):
         seed: of order and augmentation.
         prepared: inputs prepared earlier, shared between folds; else they are read at set-up.
         input_spec: what the model eats; if not given, asked of the task that the trainer fits.
-        complete, manifest, frames, protocol, scheme, faces, apex, max_gap, cache: see :class:`zoo.data.source.Source`.
+        complete, manifest, frames, protocol, scheme, faces, apex, max_gap, cache, alphas: see :class:`zoo.data.source.Source`.
     """
 
     def __init__(
@@ -146,11 +183,12 @@ class FlowMapsDataModule(pl.LightningDataModule):
         apex: ApexPolicy = "error",
         max_gap: int = 0,
         cache: str = "",
+        alphas: tuple[float, ...] = (),
     ) -> None:
         super().__init__()
         self.source = Source(
             root=root, complete=complete, manifest=manifest, frames=frames, protocol=protocol, scheme=scheme, faces=faces,
-            apex=apex, max_gap=max_gap, cache=cache,
+            apex=apex, max_gap=max_gap, cache=cache, alphas=tuple(alphas),
         )  # fmt: skip
         self.fold_name, self.batch_size, self.mirror, self.shift = fold, batch_size, mirror, shift
         self.balanced, self.seed = balanced, seed
@@ -184,10 +222,21 @@ class FlowMapsDataModule(pl.LightningDataModule):
             batch_size=self.batch_size,
             seed=self.seed,
             mirror=self.mirror,
-            shift_pixels=self.shift * spec.size // spec.map_size,
+            shift_pixels=_shift_pixels(self.shift, spec),
             balanced=self.balanced,
             augmenter=Augmenter(self.augmentation, seed=self.seed) if self.augmentation else None,
         )
+
+    @property
+    def train_rows(self) -> Tensor:
+        """Positions of the training clips. Shapes: int ``[M]``."""
+        assert self.fold is not None
+        return torch.tensor(self.fold.train, dtype=torch.long)
+
+    def au_targets(self, units: Sequence[int]) -> Tensor:
+        """Action units of all clips, NaN where nobody coded them. Shapes: -> float ``[N, len(units)]``."""
+        assert self.prepared is not None
+        return torch.from_numpy(self.prepared.data.au_targets(units))
 
     def test_dataloader(self) -> ResidentLoader:
         """Test clips of the fold, as they are."""
@@ -197,7 +246,20 @@ class FlowMapsDataModule(pl.LightningDataModule):
     predict_dataloader = test_dataloader
 
 
-def pick_fold(data: FlowMaps, name: str) -> Fold:
+def _shift_pixels(shift: int, spec: InputSpec) -> int:
+    """``shift`` counts pixels of the map; patches lie where their landmarks are and are not moved."""
+    match spec.modality:
+        case "flow":
+            return shift * spec.size // spec.map_size
+        case "frames" | "apex":
+            return shift
+        case "patches":
+            return 0
+        case _:
+            assert_never(spec.modality)
+
+
+def pick_fold(data: ClipSet, name: str) -> Fold:
     """The fold of that name: one of the data's own, ``all``, or ``K/N``."""
     if name == "all":
         return Fold(name="all", train=tuple(range(len(data))), test=())

@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from zoo.data.cache import Cache, content_key, fingerprint
-from zoo.data.clips import open_clip
 from zoo.data.flow_maps import FlowMaps
 from zoo.data.manifest import Manifest
-from zoo.data.protocols import ApexPolicy, require_apex, split
-from zoo.data.splits import Fold
-from zoo.errors import DataError, FaceError, ProtocolError, ZooError
-from zoo.inputs import ALIGNED_PROCEDURE, aligned_clip, flow_map, normalise
+from zoo.data.protocols import ApexPolicy
+from zoo.data.selection import Faces, Selection, paths_of
+from zoo.errors import FaceError
+from zoo.inputs import ALIGNED_PROCEDURE, aligned_clip, face_detector, flow_map, normalise
 from zoo.types import Clip, Crop, InputSpec, Interval
-
-Faces = Literal["detect", "cropped"]
+from zoo.vision.faces import FaceDetector
 
 
 def maps_of(
@@ -63,38 +61,23 @@ def maps_of(
     Raises:
         DataError, ProtocolError, FaceError: the clip is named, with the way out.
     """
-    if faces not in get_args(Faces):
-        raise ZooError(f"faces is {faces!r}; raw frames need 'detect', the release's cropped faces 'cropped'")
-    table = manifest if isinstance(manifest, Manifest) else Manifest.load(manifest)
-    table = require_apex(table, apex)
-    made = split(table, protocol, scheme=scheme, seed=seed, strict=strict)
-    if made.multilabel:
-        raise ProtocolError(f"protocol {protocol} has several classes per clip (action units); a recogniser has one")
-    store, detector = Cache(cache), _detector() if faces == "detect" else None
-    rows = table.table.loc[list(made.keys)]
+    chosen = Selection.of(
+        manifest, root, protocol, faces=faces, scheme=scheme, seed=seed, apex=apex, strict=strict, max_gap=max_gap
+    )
+    store, detector = Cache(cache), face_detector() if faces == "detect" else None
     maps, kept = [], []
-    for done, (key, dataset) in enumerate(zip(made.keys, made.datasets, strict=True)):
-        clip = open_clip(table, key, _root(root, dataset), max_gap=max_gap)
+    for done, clip in enumerate(chosen.clips()):
         maker = _Motion(clip, spec, detector)
         maps.append(np.asarray(store.fetch(maker.key("map"), maker.map)))
         if keep_fields:
             kept.append(store.fetch(maker.key("field"), maker.field))
-        on_progress(done + 1, len(made.keys))
-    folds = [Fold(name=f.name, train=tuple(made.train(f).tolist()), test=tuple(f.test.tolist())) for f in made.folds]
+        on_progress(done + 1, len(chosen))
     return FlowMaps(
+        **chosen.fields(),
         maps=np.stack(maps),
-        labels=made.targets,
-        datasets=made.datasets,
-        subjects=tuple(rows["subject"].astype(str)),
-        clips=tuple(rows["id"].astype(str)),
-        classes=made.classes,
-        source="the manifest" if isinstance(manifest, Manifest) else str(manifest),
-        folds=tuple(folds),
-        protocol=f"{made.protocol}, {made.scheme}",
-        persons=made.people,
+        normalisation=spec.normalisation,
         fields=tuple(kept),
         crop=spec.crop if detector else "face",
-        complete_test=sum(len(fold.test) for fold in folds) == len(made.keys),
     )
 
 
@@ -102,14 +85,10 @@ class _Motion:
     """The onset→apex motion of one clip, computed when the cache asks for it."""
 
     def __init__(self, clip: Clip, spec: InputSpec, detector: Any) -> None:
-        if clip.frames is None or clip.interval is None or len(clip.frames) < 2:
-            raise DataError(f"{clip.key}: a motion map needs frames with an onset and an apex; this clip has none")
+        assert clip.interval is not None and clip.frames is not None
         self.clip, self.spec, self.detector = clip, spec, detector
-        onset, apex = clip.interval.onset, clip.interval.apex
-        if onset == apex:
-            raise DataError(f"{clip.key}: onset and apex are the same frame; correct the sheet, or leave the clip out")
-        self.frames, self.pair = clip.frames, (onset, apex)
-        self.paths = [clip.frames.paths[i] for i in self.pair]  # type: ignore[attr-defined]  # FolderFrames
+        self.frames, self.pair = clip.frames, (clip.interval.onset, clip.interval.apex)
+        self.paths = paths_of(clip, list(self.pair))
         self.crop: Crop = spec.crop if detector else "face"
 
     def key(self, what: Literal["map", "field"]) -> str:
@@ -126,8 +105,8 @@ class _Motion:
         return content_key(what=what, **decides)
 
     def map(self) -> np.ndarray:
-        """uint8 ``[3, map_size, map_size]``."""
-        return normalise(self._motion(), self.spec.map_size, self.crop)
+        """``[3, map_size, map_size]``; uint8 where it is stretched to 0..255."""
+        return normalise(self._motion(), self.spec.map_size, self.crop, self.spec.normalisation)
 
     def field(self) -> np.ndarray:
         """float16 ``[3, H, W]``: augmentation needs vectors, not their last bits."""
@@ -137,23 +116,14 @@ class _Motion:
         first, second = (self.frames[i] for i in self.pair)
         pair = replace(self.clip, frames=[first, second], interval=Interval(onset=0, apex=1))
         if self.detector is not None:
-            try:
-                pair = aligned_clip(pair, self.detector)
-            except FaceError as error:
-                way_out = "use the release's cropped faces (faces='cropped')"
-                raise FaceError(f"{self.clip.key}: {error} ({self.paths[0].name}); {way_out}") from None
+            pair = aligned(pair, self.detector, self.clip.key, self.paths[0])
         return flow_map(pair, self.spec.flow).data
 
 
-def _detector() -> Any:
-    from zoo.inputs import face_detector
-
-    return face_detector()
-
-
-def _root(root: str | Path | Mapping[str, str | Path], dataset: str) -> Path:
-    if not isinstance(root, Mapping):
-        return Path(root).expanduser()
-    if dataset not in root:
-        raise DataError(f"no folder given for {dataset}; name one per data set ({', '.join(root)} are named)")
-    return Path(root[dataset]).expanduser()
+def aligned(clip: Clip, detector: FaceDetector, key: str, onset: Path) -> Clip:
+    """The clip cut to its face; an error names the clip, the file and the way out."""
+    try:
+        return aligned_clip(clip, detector)
+    except FaceError as error:
+        way_out = "use the release's cropped faces (faces='cropped')"
+        raise FaceError(f"{key}: {error} ({onset.name}); {way_out}") from None

@@ -8,10 +8,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from zoo.data.clip_set import InputSet
 from zoo.data.flow_maps import FlowMaps
+from zoo.data.input_set import inputs_of
 from zoo.data.megc2019 import read_megc2019
-from zoo.data.motion_maps import Faces, maps_of
+from zoo.data.motion_maps import maps_of
 from zoo.data.protocols import ApexPolicy
+from zoo.data.selection import Faces
 from zoo.errors import DataError
 from zoo.types import InputSpec
 
@@ -38,6 +41,7 @@ class Source:
         apex: clips whose apex is not coded: ``error``, ``drop`` or ``midpoint``.
         max_gap: how many frames from its number a key frame may be found on disk.
         cache: folder of prepared maps (default ``~/.cache/au-graph-zoo/maps``).
+        alphas: further magnifications to train on, for networks that eat patches of the magnifier's shape code.
     """
 
     root: str = ""
@@ -50,11 +54,13 @@ class Source:
     apex: ApexPolicy = "error"
     max_gap: int = 0
     cache: str = ""
+    alphas: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Source:
         """From the ``data`` part of a recipe; its other fields are left alone."""
-        return cls(**{f.name: options[f.name] for f in fields(cls) if options.get(f.name) is not None})
+        given = {f.name: options[f.name] for f in fields(cls) if options.get(f.name) is not None}
+        return cls(**{**given, "alphas": tuple(given.get("alphas", ()))})
 
     def load(
         self,
@@ -62,13 +68,18 @@ class Source:
         on_progress: Callable[[int, int], None] = lambda done, total: None,
         *,
         keep_fields: bool = False,
-    ) -> FlowMaps:
-        """Read or compute the maps that ``spec`` wants; with ``keep_fields`` the motion before normalisation too.
+    ) -> FlowMaps | InputSet:
+        """Read or compute what ``spec`` wants; with ``keep_fields`` what augmentation works on too.
 
         Raises:
             DataError: neither source is named, or both are; or fields are wanted of maps that were published without.
         """
         if not self.manifest:
+            if spec.modality != "flow" or spec.normalisation != "minmax_255":
+                raise DataError(
+                    f"the published MEGC2019 maps are pictures of flow, stretched to 0..255; this model eats {spec.modality} "
+                    f"({spec.normalisation}): give --data.manifest, --data.frames and --data.protocol, see `zoo data`"
+                )
             if keep_fields:
                 raise DataError(
                     "data.augment turns and scales vectors, but the published MEGC2019 maps are stretched channel by channel "
@@ -81,11 +92,18 @@ class Source:
             raise DataError(
                 "--data.manifest needs --data.frames (where the frames lie) and --data.protocol (which classes)"
             )
-        return maps_of(
-            self.manifest, _roots(self.frames), self.protocol, spec, faces=self.faces, cache=self.cache or default_cache(),
-            scheme=self.scheme or None, apex=self.apex, strict=self.complete, max_gap=self.max_gap,
-            keep_fields=keep_fields, on_progress=on_progress,
-        )  # fmt: skip
+        options: dict[str, Any] = {
+            "faces": self.faces, "cache": self.cache or default_cache(), "scheme": self.scheme or None, "apex": self.apex,
+            "strict": self.complete, "max_gap": self.max_gap, "on_progress": on_progress,
+        }  # fmt: skip
+        where = self.manifest, _roots(self.frames), self.protocol, spec
+        if spec.modality != "flow":
+            return inputs_of(*where, **options, alphas=self.alphas, keep_pictures=keep_fields)
+        if self.alphas:
+            raise DataError(
+                "data.alphas magnifies before patches are cut from the shape code; this model eats flow maps"
+            )
+        return maps_of(*where, **options, keep_fields=keep_fields)
 
 
 def default_cache() -> Path:

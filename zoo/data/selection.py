@@ -1,0 +1,108 @@
+"""The clips of a protocol, opened one after another: a manifest, a split, and where the frames lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import pandas as pd
+
+from zoo.data.clips import FolderFrames, open_clip
+from zoo.data.manifest import Manifest
+from zoo.data.partitions import Split
+from zoo.data.protocols import ApexPolicy, require_apex, split
+from zoo.data.splits import Fold
+from zoo.errors import DataError, ProtocolError, ZooError
+from zoo.facs.coding import parse
+from zoo.types import Clip
+
+Faces = Literal["detect", "cropped"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which clips, in which classes and folds."""
+
+    table: Manifest
+    made: Split
+    root: str | Path | Mapping[str, str | Path]
+    max_gap: int
+    source: str
+
+    @classmethod
+    def of(
+        cls,
+        manifest: Manifest | str | Path,
+        root: str | Path | Mapping[str, str | Path],
+        protocol: str,
+        *,
+        faces: Faces,
+        scheme: str | None = None,
+        seed: int = 0,
+        apex: ApexPolicy = "error",
+        strict: bool = True,
+        max_gap: int = 0,
+    ) -> Selection:
+        """See :func:`zoo.data.motion_maps.maps_of` for the arguments."""
+        if faces not in get_args(Faces):
+            raise ZooError(f"faces is {faces!r}; raw frames need 'detect', the release's cropped faces 'cropped'")
+        table = require_apex(manifest if isinstance(manifest, Manifest) else Manifest.load(manifest), apex)
+        made = split(table, protocol, scheme=scheme, seed=seed, strict=strict)
+        if made.multilabel:
+            raise ProtocolError(
+                f"protocol {protocol} has several classes per clip (action units); a recogniser has one. The units of a clip go "
+                f"along as targets of action-unit networks under every protocol of emotions"
+            )
+        return cls(table, made, root, max_gap, "the manifest" if isinstance(manifest, Manifest) else str(manifest))
+
+    def __len__(self) -> int:
+        return len(self.made.keys)
+
+    def clips(self) -> Iterator[Clip]:
+        """Each clip, checked for frames and two different key frames."""
+        for key, dataset in zip(self.made.keys, self.made.datasets, strict=True):
+            clip = open_clip(self.table, key, _root(self.root, dataset), max_gap=self.max_gap)
+            if clip.frames is None or clip.interval is None or len(clip.frames) < 2:
+                raise DataError(f"{clip.key}: an expression needs frames with an onset and an apex; this clip has none")
+            if clip.interval.onset == clip.interval.apex:
+                raise DataError(
+                    f"{clip.key}: onset and apex are the same frame; correct the sheet, or leave the clip out"
+                )
+            yield clip
+
+    def fields(self) -> dict[str, Any]:
+        """What a :class:`~zoo.data.clip_set.ClipSet` wants to know of them."""
+        made, rows = self.made, self.table.table.loc[list(self.made.keys)]
+        folds = [
+            Fold(name=f.name, train=tuple(made.train(f).tolist()), test=tuple(f.test.tolist())) for f in made.folds
+        ]
+        coded = [None if pd.isna(cell) else parse(cell) for cell in rows["aus"]]
+        return {
+            "labels": made.targets,
+            "datasets": made.datasets,
+            "subjects": tuple(rows["subject"].astype(str)),
+            "clips": tuple(rows["id"].astype(str)),
+            "classes": made.classes,
+            "source": self.source,
+            "aus": tuple(None if coding is None else coding.numbers() for coding in coded),
+            "folds": tuple(folds),
+            "protocol": f"{made.protocol}, {made.scheme}",
+            "persons": made.people,
+            "complete_test": sum(len(fold.test) for fold in folds) == len(made.keys),
+        }
+
+
+def paths_of(clip: Clip, places: list[int]) -> list[Path]:
+    """The files of some frames of a clip from disk."""
+    assert isinstance(clip.frames, FolderFrames)
+    return [clip.frames.paths[i] for i in places]
+
+
+def _root(root: str | Path | Mapping[str, str | Path], dataset: str) -> Path:
+    if not isinstance(root, Mapping):
+        return Path(root).expanduser()
+    if dataset not in root:
+        raise DataError(f"no folder given for {dataset}; name one per data set ({', '.join(root)} are named)")
+    return Path(root[dataset]).expanduser()
