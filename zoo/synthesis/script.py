@@ -1,7 +1,8 @@
 """AU scripts: what a face does and when, drawn from what was measured on people who had a micro-expression.
 
 An emotion is drawn by its frequency in a data set, the set of action units by its frequency within that emotion; side,
-intensity and timing follow the distributions measured there. Units that exclude each other never meet.
+intensity and timing follow the distributions measured there (:mod:`zoo.facs.statistics`). Units that exclude each other
+never meet.
 """
 
 from __future__ import annotations
@@ -9,25 +10,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from zoo.errors import ZooError
 from zoo.facs.coding import Unit
-from zoo.facs.emotions import objective_class
+from zoo.facs.emotions import canonical, objective_class
 from zoo.facs.geometry import Side
+from zoo.facs.statistics import Statistics, sources, statistics
 from zoo.synthesis.fields import Movement, action_units, sides
-from zoo.synthesis.measured import MEASURED, Measured
 from zoo.types import Interval
 
 Kind = Literal["micro", "macro"]
 
 # FACS letters as a share of the full displacement.
 LETTERS: Mapping[str, float] = {"A": 0.10, "B": 0.25, "C": 0.45, "D": 0.70, "E": 1.0}
-# How often a micro-expression shows them (SAMM); E is what eyes that close do, and is left to AU43.
-_MICRO = (("A", 0.33), ("B", 0.34), ("C", 0.21), ("D", 0.06))
-_MACRO = (("C", 0.35), ("D", 0.40), ("E", 0.25))  # Reading: marked to maximal, nobody has counted them
+# SAMM and its long videos alone tell how strong; of micro-expressions E is left out, which there means eyes that close.
+_STRENGTHS: Mapping[Kind, tuple[str, str]] = {"micro": ("samm", "ABCD"), "macro": ("samm_lv_macro", "ABCDE")}
+_LENGTHS: Mapping[Kind, tuple[float, float]] = {
+    "micro": (115.0, 700.0),
+    "macro": (500.0, 4000.0),
+}  # ms, whole expression
 # Pairs that cannot be shown together (FACS manual). 16 excludes the lower lip's 28, 22 and 28 the same lip's.
 EXCLUSIVE = frozenset(
     map(
@@ -68,8 +72,12 @@ class AUScript:
 
     dataset: str  # whose statistics it was drawn from
     emotion: str
-    kind: Kind
     moves: tuple[Move, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """Micro or macro, as the data set's clips are."""
+        return kind_of(self.dataset)
 
     @property
     def aus(self) -> frozenset[int]:
@@ -129,7 +137,7 @@ class AUScript:
     def from_dict(cls, data: Mapping[str, Any]) -> AUScript:
         """Inverse of :meth:`to_dict`."""
         moves = tuple(Move(**m) for m in data["moves"])
-        return cls(dataset=data["dataset"], emotion=data["emotion"], kind=data["kind"], moves=moves)
+        return cls(dataset=data["dataset"], emotion=data["emotion"], moves=moves)
 
 
 def conflicts(aus: Sequence[int] | frozenset[int]) -> list[tuple[int, int]]:
@@ -138,26 +146,36 @@ def conflicts(aus: Sequence[int] | frozenset[int]) -> list[tuple[int, int]]:
     return [(a, b) for i, a in enumerate(given) for b in given[i + 1 :] if frozenset((a, b)) in EXCLUSIVE]
 
 
+def styles() -> tuple[str, ...]:
+    """Data sets that scripts can be drawn from: those of which the AU sets of each emotion were counted."""
+    return tuple(name for name in sources() if name != "pooled" and statistics(name).emotions)
+
+
+def kind_of(dataset: str) -> Kind:
+    """Whether a data set's expressions are micro or macro."""
+    return "macro" if dataset.endswith("_macro") else "micro"
+
+
+@cache
+def _style(dataset: str) -> Statistics:
+    if dataset not in styles():
+        raise ZooError(f"scripts cannot be drawn from {dataset!r}; they can from {', '.join(styles())}")
+    return statistics(dataset)
+
+
 @cache
 def playable(dataset: str) -> Mapping[str, Mapping[frozenset[int], int]]:
-    """Emotion -> AU set -> how often it was coded, of the sets that can be played; the emotion's other sets are left out."""
-    fields = set(action_units())
-    table = {
-        emotion: {s: n for s, n in sets.items() if s <= fields and not conflicts(s)}
-        for emotion, sets in measured(dataset).sets.items()
-    }
-    return {emotion: sets for emotion, sets in table.items() if sets}
-
-
-def measured(dataset: str) -> Measured:
-    """What was measured on a data set.
+    """Emotion -> AU set -> how often it was coded, of the sets that can be played; the emotion's other sets are left out.
 
     Raises:
-        ZooError: none of that name; the message lists them.
+        ZooError: no such statistics.
     """
-    if dataset not in MEASURED:
-        raise ZooError(f"no statistics of {dataset!r}; scripts can be drawn from {', '.join(MEASURED)}")
-    return MEASURED[dataset]
+    fields = set(action_units())
+    table = {
+        emotion: {s: n for s, n in part.sets.items() if s <= fields and not conflicts(s)}
+        for emotion, part in _style(dataset).emotions.items()
+    }
+    return {canonical(emotion): sets for emotion, sets in table.items() if sets}
 
 
 def draw(
@@ -165,35 +183,31 @@ def draw(
     *,
     dataset: str = "casme2",
     emotion: str | None = None,
-    kind: Kind = "micro",
     aus: frozenset[int] | None = None,
 ) -> AUScript:
     """Draw one script.
 
     Args:
         rng: where chance comes from.
-        dataset: whose statistics; see :data:`zoo.synthesis.measured.MEASURED`.
+        dataset: whose statistics, see :func:`styles`; those of macro-expressions give longer and stronger scripts.
         emotion: None draws it by its frequency there.
-        kind: micro (under half a second and faint) or macro.
         aus: this set in place of a drawn one; then ``emotion`` must be given.
 
     Raises:
         ZooError: an emotion that the data set does not code, or units that cannot be played together.
     """
-    if kind not in get_args(Kind):
-        raise ZooError(f"kind is {kind!r}; known: {', '.join(get_args(Kind))}")
-    statistics, table = measured(dataset), playable(dataset)
+    style, table = _style(dataset), playable(dataset)
     if emotion is None:
-        counts = {e: statistics.emotions[e] for e in table}
-        emotion = _choose(rng, counts)
+        emotion = _choose(
+            rng, {canonical(e): part.clips for e, part in style.emotions.items() if canonical(e) in table}
+        )
     elif emotion not in table and aus is None:
         raise ZooError(f"{dataset} codes no {emotion!r}; its emotions are {', '.join(table)}")
     if aus is None:
         aus = _choose(rng, table[emotion])
     elif clash := conflicts(aus):
         raise ZooError(f"AU{clash[0][0]} and AU{clash[0][1]} exclude each other (FACS manual); take one of them")
-    moves = _moves(rng, sorted(aus), statistics, kind)
-    return AUScript(dataset=dataset, emotion=emotion, kind=kind, moves=moves)
+    return AUScript(dataset=dataset, emotion=emotion, moves=_moves(rng, sorted(aus), style, kind_of(dataset)))
 
 
 def _choose(rng: np.random.Generator, counts: Mapping[Any, int]) -> Any:
@@ -201,11 +215,11 @@ def _choose(rng: np.random.Generator, counts: Mapping[Any, int]) -> Any:
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]
 
 
-def _moves(rng: np.random.Generator, aus: Sequence[int], statistics: Measured, kind: Kind) -> tuple[Move, ...]:
-    side, ratio = _side(rng, statistics)
+def _moves(rng: np.random.Generator, aus: Sequence[int], style: Statistics, kind: Kind) -> tuple[Move, ...]:
+    side, ratio = _side(rng, style)
     sided = [a for a in aus if len(sides(a)) > 1]
     chosen = {a for a in sided if a in _ONE_SIDED} or set(sided)
-    rise, total = _timing(rng, statistics, kind)
+    rise, total = _timing(rng, style, kind)
     moves = []
     for au in aus:
         letter, intensity = _intensity(rng, au, kind)
@@ -225,33 +239,38 @@ def _moves(rng: np.random.Generator, aus: Sequence[int], statistics: Measured, k
     )
 
 
-def _side(rng: np.random.Generator, statistics: Measured) -> tuple[Side, float]:
+def _side(rng: np.random.Generator, style: Statistics) -> tuple[Side, float]:
     """The stronger side, and how much of it the other side shows (0: nothing). ``both``: the sides are equal."""
-    chance, left = rng.random(), rng.random() < statistics.left
+    alone = style.sides["left"] + style.sides["right"]
+    chance, left = rng.random(), rng.random() * max(alone, 1) < style.sides["left"]
     ratio = float(rng.uniform(0.3, 0.8))
     side: Side = "left" if left else "right"
-    if chance < statistics.unilateral:
+    if chance * style.clips < alone:
         return side, 0.0
-    return (side, ratio) if chance < statistics.unilateral + statistics.asymmetric else ("both", 1.0)
+    return (side, ratio) if chance * style.clips < alone + style.sides["asymmetric"] else ("both", 1.0)
+
+
+@cache
+def _letters(kind: Kind) -> Mapping[str, int]:
+    source, letters = _STRENGTHS[kind]
+    return {letter: statistics(source).intensities[letter] for letter in letters}
 
 
 def _intensity(rng: np.random.Generator, au: int, kind: Kind) -> tuple[str, float]:
-    letters = _MICRO if kind == "micro" else _MACRO
-    if au == 43:
-        letters = (("D", 0.25), ("E", 0.75))
-    letter = str(_choose(rng, {name: round(100 * p) for name, p in letters}))
+    # SAMM: three of its four E are AU43
+    letter = str(_choose(rng, {"D": 1, "E": 3} if au == 43 else _letters(kind)))
     # Reading: people fill the range between two letters; a tenth either way
     return letter, min(1.0, LETTERS[letter] * float(rng.uniform(0.9, 1.1)))
 
 
-def _timing(rng: np.random.Generator, statistics: Measured, kind: Kind) -> tuple[float, float]:
-    """Milliseconds from onset to apex, and from onset to offset."""
-    median, sigma, shape, least, most = (
-        (statistics.onset_ms, statistics.onset_sigma, statistics.apex, 115.0, 700.0)
-        if kind == "micro"
-        # CAS(ME)^2, macro: quartiles 300, 400, 533 ms; apex at 0.38 ± 0.14 of the whole
-        else (400.0, 0.43, (4.2, 6.8), 600.0, 4000.0)
-    )
-    rise = float(np.clip(median * np.exp(sigma * rng.standard_normal()), 40.0, 0.75 * most))
-    total = float(np.clip(rise / np.clip(rng.beta(*shape), 0.1, 0.9), least, most))
+def _timing(rng: np.random.Generator, style: Statistics, kind: Kind) -> tuple[float, float]:
+    """Milliseconds from onset to apex (log-normal, fitted by quartiles), and to offset (apex's place: beta, by moments)."""
+    least, most = _LENGTHS[kind]
+    quartiles = style.onset_to_apex_ms
+    sigma = np.log(quartiles.upper / quartiles.lower) / 1.349
+    rise = float(np.clip(quartiles.median * np.exp(sigma * rng.standard_normal()), 40.0, 0.75 * most))
+    mean, deviation = style.apex_position
+    weight = mean * (1 - mean) / deviation**2 - 1
+    place = float(np.clip(rng.beta(mean * weight, (1 - mean) * weight), 0.1, 0.9))
+    total = float(np.clip(rise / place, least, most))
     return min(rise, 0.85 * total), total
