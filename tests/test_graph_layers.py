@@ -267,7 +267,7 @@ def test_landmark_network_learns_which_half_smiles():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     points = geometry.landmarks() * 224
-    sides = [k % 2 for k in range(16)]
+    sides = [k % 2 for k in range(24)]
 
     def clips():
         return Batch.from_data_list([
@@ -277,8 +277,8 @@ def test_landmark_network_learns_which_half_smiles():
 
     train, test = clips(), clips()
     net = sparse.LandmarkGNN(num_classes=2, channels=4, heads=2, layers=2)
-    optimiser = torch.optim.Adam(net.parameters(), 1e-2)
-    for _ in range(25):
+    optimiser = torch.optim.Adam(net.parameters(), 2e-2)
+    for _ in range(40):
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(net(train), train.y).backward()
         optimiser.step()

@@ -53,6 +53,11 @@ def mirror_index() -> np.ndarray:
     return np.asarray(_table()["mirror_index"], np.int64)
 
 
+def roi_boxes() -> dict[str, tuple[float, float, float, float]]:
+    """Boxes of action units on the canonical face, left, top, right, bottom; :func:`zoo.facs.regions.boxes` reads them."""
+    return {name: (box[0], box[1], box[2], box[3]) for name, box in _table()["roi_boxes"].items()}
+
+
 def action_units() -> tuple[int, ...]:
     """The action units that have a displacement field."""
     return tuple(sorted(int(key[2:]) for key in _table()["au_fields_full_intensity"] if key[2:].isdigit()))

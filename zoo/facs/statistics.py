@@ -79,6 +79,7 @@ def sources() -> tuple[str, ...]:
     return (*_table(), "pooled")
 
 
+@cache
 def statistics(source: str) -> Statistics:
     """The counts of one data set.
 
@@ -92,13 +93,15 @@ def statistics(source: str) -> Statistics:
     upper = np.zeros((len(row["aus"]),) * 2, np.int64)
     for i, counts in enumerate(row["joint"]):
         upper[i, i:] = counts
+    joint = upper + np.triu(upper, 1).T
+    joint.flags.writeable = False  # the result is shared
     return Statistics(
         sheet=row["sheet"],
         clips=row["clips"],
         subjects=row["subjects"],
         fps=row["fps"],
         aus=tuple(row["aus"]),
-        joint=upper + np.triu(upper, 1).T,
+        joint=joint,
         sides=MappingProxyType(row["sides"]),
         sides_by_au={int(au): (left, right) for au, (left, right) in row["sides_by_au"].items()},
         intensities=MappingProxyType(row.get("intensities", {})),
