@@ -8,38 +8,21 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from fakes import moving
 
 from zoo.cli import main
-from zoo.data.manifest import Manifest
 from zoo.data.module import FlowMapsDataModule, Prepared, ResidentLoader
 from zoo.data.motion_maps import maps_of
 from zoo.data.source import Source
 from zoo.errors import DataError, ProtocolError, ZooError
-from zoo.synthesis.sample import motion_field, sample_clip, warp
 from zoo.types import InputSpec
 
-EXPRESSIONS = {"happiness": {12: 0.4}, "surprise": {1: 0.5, 2: 0.5}, "disgust": {4: 0.5}}
 SPEC = InputSpec(flow="tvl1_fast")
 
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory):
-    """Four people with one clip per class, frames 10..13 of 256x256, onset 11, apex 13; and the manifest over them."""
-    root = tmp_path_factory.mktemp("frames")
-    sample, rng = sample_clip(), np.random.default_rng(0)
-    rows = []
-    for person in range(1, 5):
-        for emotion, units in EXPRESSIONS.items():
-            folder = root / f"sub{person:02d}" / emotion
-            folder.mkdir(parents=True)
-            field = motion_field(sample.face, units, (256, 256))
-            for number, strength in ((10, 0.0), (11, 0.0), (12, 0.5), (13, 1.0)):
-                picture = warp(sample.frames[0], field * strength) + rng.normal(0, 1, (256, 256, 3))
-                cv2.imwrite(str(folder / f"img{number}.png"), np.clip(picture, 0, 255).astype(np.uint8)[..., ::-1])
-            rows.append({"id": f"{person}_{emotion}", "dataset": "casme2", "subject": f"sub{person:02d}", "clip": emotion, "kind": "micro",
-                         "path": f"sub{person:02d}/{emotion}", "fps": 200.0, "onset": 11, "apex": 13, "offset": 13, "emotion": emotion})  # fmt: skip
-    Manifest.from_rows(rows).write(root / "casme2.parquet")
-    return root
+    return moving.write(tmp_path_factory.mktemp("frames"))
 
 
 def options(disk, tmp_path, **changes):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +17,7 @@ from zoo.types import InputSpec
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ClipSet:
+class ClipSet(ABC):
     """N clips: who, what, and which are tested together.
 
     Raises:
@@ -76,6 +78,20 @@ class ClipSet:
         check_folds(folds, self.people, everybody=self.complete_test)
         return folds
 
+    @abstractmethod
+    def content(self, row: int) -> bytes:
+        """What a model is given of a clip, as bytes."""
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over names, labels and inputs, independent of their order."""
+        names = [f"{key}:{label}:".encode() for key, label in zip(self.keys, self.labels, strict=True)]
+        hasher = hashlib.sha256()
+        for place, row in enumerate(sorted(range(len(self)), key=names.__getitem__)):
+            hasher.update((b"\n" if place else b"") + names[row])
+            hasher.update(self.content(row))
+        return hasher.hexdigest()
+
     def au_targets(self, units: Sequence[int]) -> NDArray[np.float32]:
         """1 where a clip shows a unit, 0 where it does not, NaN where nobody coded it. Shapes: -> ``[N, len(units)]``."""
         out = np.full((len(self), len(units)), np.nan, np.float32)
@@ -95,7 +111,6 @@ class InputSet(ClipSet):
 
     inputs: NDArray[np.floating]  # [V, N, *spec.shape]
     spec: InputSpec
-    digest: str  # SHA-256 over names, labels and inputs
     pictures: tuple[
         NDArray[np.uint8], ...
     ] = ()  # each [T, S, S, 3]: what the inputs are computed from, for augmentation
@@ -104,3 +119,7 @@ class InputSet(ClipSet):
     def flips(self) -> bool:
         """Whether the mirrored view is the input flipped."""
         return self.spec.modality != "patches"
+
+    def content(self, row: int) -> bytes:
+        """All views of a clip."""
+        return self.inputs[:, row].tobytes()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +22,7 @@ class FlowMaps(ClipSet):
         DataError: lengths differ, a clip occurs twice, or a label is out of range.
     """
 
-    maps: (
-        NDArray[np.uint8] | NDArray[np.float32]
-    )  # [N, 3, H, W], channels u, v, strain; uint8 if stretched to 0..255, else float32
+    maps: NDArray[Any]  # [N, 3, H, W], channels u, v, strain; uint8 if stretched to 0..255, else float32
     normalisation: Normalisation = "minmax_255"
     fields: tuple[
         NDArray[np.floating], ...
@@ -57,10 +54,6 @@ class FlowMaps(ClipSet):
                 flow_map=FlowMap(data=self.maps[i], normalisation=self.normalisation),
             )
 
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 over names, labels and pixels, independent of their order."""
-        parts = sorted(
-            f"{k}:{y}:".encode() + m.tobytes() for k, y, m in zip(self.keys, self.labels, self.maps, strict=True)
-        )
-        return hashlib.sha256(b"\n".join(parts)).hexdigest()
+    def content(self, row: int) -> bytes:
+        """The pixels of a clip."""
+        return bytes(self.maps[row].tobytes())

@@ -6,7 +6,6 @@ in a content-addressed cache; what is cheap (channels, scale) is done again.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -94,23 +93,7 @@ def inputs_of(
             views.append(prepare_pictures(pictures, wanted).astype(kind)[None])
             kept += [pictures] if keep_pictures else []
         on_progress(done + 1, len(chosen))
-    fields, inputs = chosen.fields(), np.stack(views, 1)
-    return InputSet(
-        **fields,
-        inputs=inputs,
-        spec=spec,
-        digest=_digest(chosen.made.keys, fields["labels"], inputs),
-        pictures=tuple(kept),
-    )
-
-
-def _digest(keys: Sequence[str], labels: np.ndarray, inputs: np.ndarray) -> str:
-    """Independent of the order of the clips."""
-    parts = sorted(
-        hashlib.sha256(f"{key}:{label}:".encode() + inputs[:, i].tobytes()).hexdigest()
-        for i, (key, label) in enumerate(zip(keys, labels, strict=True))
-    )
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return InputSet(**chosen.fields(), inputs=np.stack(views, 1), spec=spec, pictures=tuple(kept))
 
 
 class _Maker:

@@ -183,12 +183,12 @@ class FlowMapsDataModule(pl.LightningDataModule):
         apex: ApexPolicy = "error",
         max_gap: int = 0,
         cache: str = "",
-        alphas: tuple[float, ...] = (),
+        alphas: list[float] | None = None,
     ) -> None:
         super().__init__()
         self.source = Source(
             root=root, complete=complete, manifest=manifest, frames=frames, protocol=protocol, scheme=scheme, faces=faces,
-            apex=apex, max_gap=max_gap, cache=cache, alphas=tuple(alphas),
+            apex=apex, max_gap=max_gap, cache=cache, alphas=tuple(alphas or ()),
         )  # fmt: skip
         self.fold_name, self.batch_size, self.mirror, self.shift = fold, batch_size, mirror, shift
         self.balanced, self.seed = balanced, seed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import overload
 
 import numpy as np
 
@@ -32,4 +34,23 @@ def aligned_clip(clip: Clip, detector: FaceDetector) -> Clip:
     if not faces:
         raise FaceError("no face in the onset frame")
     matrix, _ = similarity(faces[0])
-    return replace(clip, frames=[align(np.ascontiguousarray(frame), matrix) for frame in clip.frames])
+    return replace(clip, frames=AlignedFrames(clip.frames, matrix))
+
+
+class AlignedFrames(Sequence[np.ndarray]):
+    """Frames seen through one similarity, each computed when it is asked for."""
+
+    def __init__(self, frames: Sequence[np.ndarray], matrix: np.ndarray) -> None:
+        self.frames, self.matrix = frames, matrix
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> AlignedFrames: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | AlignedFrames:
+        if isinstance(index, slice):
+            return AlignedFrames(self.frames[index], self.matrix)
+        return align(np.ascontiguousarray(self.frames[index]), self.matrix)

@@ -53,6 +53,13 @@ class ZooModel(ZooNetwork, ABC):
         self.check_input(x)
         return self.forward_head(self.forward_features(x))
 
+    def extra_loss(self, x: Tensor) -> Tensor | None:
+        """What the paper minimises beside its targets (a reconstruction, say), already weighted; None if nothing.
+
+        Called after the forward pass of the same batch, whose tensors a model may keep for it.
+        """
+        return None
+
     def check_input(self, x: Tensor) -> None:
         """Refuse a tensor that cannot be this model's input, before a layer does it in its own words."""
         if tuple(x.shape[1:]) != self.input_spec.shape:
