@@ -28,6 +28,7 @@ ONE_IMPORTER = {
     "facenet_pytorch": "vision/faces.py", "huggingface_hub": "hub.py", "wandb": "train/tracking.py", "timm": "models/backbone.py",
     "torch_geometric": "graph/sparse.py", "albumentations": "data/transforms.py", "submitit": "train/engines.py",
     "ray": "train/engines.py", "sweeps": "train/search.py", "gradio": "app.py", "onnxruntime": "export.py",
+    "ai_edge_litert": "vision/facemesh.py",
 }  # fmt: skip
 
 

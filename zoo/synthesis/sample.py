@@ -15,13 +15,13 @@ import numpy as np
 from zoo.facs import geometry
 from zoo.types import Clip
 from zoo.vision.faces import FACE_SIZE, Face, align, similarity
+from zoo.vision.landmarks import landmarks_of
 
 # NASA's portrait of Eileen Collins, cut to the head: columns 96..351, rows 0..255 of skimage.data.astronaut().
 _CUT = (slice(0, 256), slice(96, 352))
 # Found once by MTCNN (facenet-pytorch 2.6.0, min_face_size 51) in the whole picture; kept so that none is needed.
 _BOX = (179.1, 60.3, 268.2, 173.0)
 _POINTS = ((204.58, 101.08), (247.01, 103.20), (224.91, 129.53), (200.98, 139.71), (245.48, 142.41))
-_NEAREST = (None, None, 30, 48, 54)  # landmarks of the five points; the eye centres are means of six
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,21 +92,6 @@ def strength(index: int, onset: int, apex: int, offset: int) -> float:
         return 0.0
     phase = (index - onset) / (apex - onset) if index <= apex else (offset - index) / (offset - apex)
     return float(0.5 - 0.5 * np.cos(np.pi * phase))
-
-
-def landmarks_of(face: Face) -> np.ndarray:
-    """68 approximate landmarks: the canonical ones laid over the face, then drawn to the five detected points.
-
-    Shapes: -> ``[68, 2]`` in pixels.
-    """
-    matrix, _ = similarity(face, 1)
-    inverse = cv2.invertAffineTransform(matrix)
-    points = (geometry.landmarks() - 0.5) @ inverse[:, :2].T + inverse[:, 2]
-    here = [points[36:42].mean(0), points[42:48].mean(0), *(points[i] for i in _NEAREST if i is not None)]
-    away = ((points[:, None] - np.array(here)[None]) ** 2).sum(-1)
-    weight = np.exp(-away / (2 * (0.3 * face.interocular) ** 2))
-    drawn: np.ndarray = points + (weight @ (face.points - np.array(here))) / (weight.sum(1, keepdims=True) + 0.1)
-    return drawn
 
 
 def motion_field(face: Face, intensities: dict[int, float], shape: tuple[int, int]) -> np.ndarray:

@@ -84,7 +84,7 @@ class MTCNNDetector:
                     return [Face(face.box + np.tile(corner, 2), face.points + corner, face.score) for face in found]
         return self._detect(rgb, LONGEST_SIDE, self.min_face or min(rgb.shape[:2]) / 10)
 
-    def _detect(self, rgb: np.ndarray, longest: int, least: float) -> list[Face]:
+    def _detect(self, rgb: np.ndarray, longest: int, least: float, *, padded: bool = False) -> list[Face]:
         import torch
 
         small, scale = shrink(rgb, longest)
@@ -106,7 +106,18 @@ class MTCNNDetector:
             for box, score, five in zip(boxes, scores, points, strict=True)
             if float(score) >= self.min_score
         ]
+        if found and not padded and any(_touches(face, rgb.shape) for face in found):
+            margin = round(0.25 * max(float((face.box[2:] - face.box[:2]).max()) for face in found))
+            wide = cv2.copyMakeBorder(rgb, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+            if again := self._detect(wide, longest, least, padded=True):
+                found = [Face(face.box - margin, face.points - margin, face.score) for face in again]
         return sorted(found, key=lambda face: -face.area)
+
+
+def _touches(face: Face, shape: tuple[int, ...]) -> bool:
+    """Whether a face reaches the picture's border, where these networks misplace its points by a fifth of their distance."""
+    least = 0.02 * float((face.box[2:] - face.box[:2]).max())
+    return bool((face.box[:2] < least).any() or (face.box[2:] > np.array(shape[1::-1]) - 1 - least).any())
 
 
 def shrink(rgb: np.ndarray, longest: int = LONGEST_SIDE) -> tuple[np.ndarray, float]:
