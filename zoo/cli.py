@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 DEFAULT_MODEL = "off_apexnet.megc2019"  # the best of the leaderboard's networks
 # Commands that live in their own rooms, each a module with ``main(argv) -> exit code`` and a parser of its own, made when
 # the command runs: help and listings must not wait for what they import.
-ROOM_COMMANDS: dict[str, tuple[str, str]] = {}
+ROOM_COMMANDS: dict[str, tuple[str, str]] = {
+    "synth": ("zoo.synthesis.command", "play micro-expressions on portraits, write a synthetic data set"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
