@@ -15,12 +15,11 @@ from zoo.data.source import Source
 from zoo.errors import DataError, ZooError
 from zoo.facs import geometry
 from zoo.inputs import normalise, prepare
-from zoo.inputs.patches import POINTS
 from zoo.inputs.pictures import moments
 from zoo.models._base import AUModel, AUOutputs
 from zoo.synthesis.sample import sample_clip
 from zoo.train.task import RecognitionTask
-from zoo.types import Clip, InputSpec, Interval
+from zoo.types import PATCH_POINTS, Clip, InputSpec, Interval
 
 FRAMES = InputSpec(modality="frames", channels=("grey",), frames=3, size=24)
 PATCHES = InputSpec(modality="patches", source="difference", size=128)
@@ -167,7 +166,7 @@ def test_a_patch_lies_around_its_landmark_in_rows_and_columns():
         InputSpec(modality="patches", patches="brow10_mouth20", source="difference", size=168, crop="face"),
     )
     assert made.shape == (30, 7, 7)
-    place = POINTS["brow10_mouth20"].index(54)
+    place = PATCH_POINTS["brow10_mouth20"].index(54)
     assert made[place, 3, 3] == 1 and made[place].argmax() in range(49)
     assert not made[:10].any(), "the brows are still"
 

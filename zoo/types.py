@@ -20,8 +20,12 @@ Crop = Literal["face", "megc2019"]
 PatchSet = Literal["brow10_mouth18", "brow10_mouth20"]
 PatchSource = Literal["shape", "difference", "strain"]
 MOTION: tuple[Channel, ...] = ("u", "v", "strain")
-# how many landmarks each set names
-PATCHES: dict[PatchSet, int] = {"brow10_mouth18": 28, "brow10_mouth20": 30}
+# Landmarks in iBUG order, brows before mouth. Graph-TCN keeps 18 of the 20 mouth points without saying which: the inner
+# corners 60 and 64 are left out, since they all but coincide with 48 and 54.
+PATCH_POINTS: dict[PatchSet, tuple[int, ...]] = {
+    "brow10_mouth18": (*range(17, 27), *range(48, 60), 61, 62, 63, 65, 66, 67),
+    "brow10_mouth20": (*range(17, 27), *range(48, 68)),
+}
 
 # Left, top, right, bottom in units of the aligned face. The published MEGC2019 pictures show faces from jaw to jaw, 170 px
 # high and 140 wide, squeezed into a square. Where they lie was measured: laying the displacement fields of AU4, AU1+2 and
@@ -106,7 +110,7 @@ class InputSpec:
             case "frames":
                 return (len(self.channels), self.frames, self.size, self.size)
             case "patches":
-                return (PATCHES[self.patches], self.patch, self.patch)
+                return (len(PATCH_POINTS[self.patches]), self.patch, self.patch)
             case _:
                 assert_never(self.modality)
 

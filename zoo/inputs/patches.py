@@ -11,17 +11,10 @@ import numpy as np
 from zoo.errors import ZooError
 from zoo.facs import geometry
 from zoo.inputs.motion import between, cut, grey, key_frames, resize
-from zoo.types import CROPS, Clip, InputSpec, PatchSet
+from zoo.types import CROPS, PATCH_POINTS, Clip, InputSpec
 
 if TYPE_CHECKING:
     from zoo.models.magnet import MagNet
-
-# Landmarks in iBUG order, brows before mouth. Graph-TCN keeps 18 of the 20 mouth points without saying which: the inner
-# corners 60 and 64 are left out, since they all but coincide with 48 and 54.
-POINTS: dict[PatchSet, tuple[int, ...]] = {
-    "brow10_mouth18": (*range(17, 27), *range(48, 60), 61, 62, 63, 65, 66, 67),
-    "brow10_mouth20": (*range(17, 27), *range(48, 68)),
-}
 
 
 def patches_of(clip: Clip, spec: InputSpec) -> np.ndarray:
@@ -31,7 +24,7 @@ def patches_of(clip: Clip, spec: InputSpec) -> np.ndarray:
     stretched to 0..1, then their mean. ``difference``: grey apex minus onset, in 0..1 about 0. ``strain``: optical strain.
     A landmark is a place (x, y) and is read at row y, column x; patches that reach beyond the map repeat its edge.
 
-    Shapes: -> float32 ``[N, patch, patch]``, in the order of ``POINTS[spec.patches]``.
+    Shapes: -> float32 ``[N, patch, patch]``, in the order of ``PATCH_POINTS[spec.patches]``.
 
     Raises:
         ZooError: no frames or interval, or landmarks that are no numbers.
@@ -56,7 +49,7 @@ def _landmarks(clip: Clip, shape: tuple[int, ...], spec: InputSpec) -> np.ndarra
                 f"wanted 68 finite points (x, y) in pixels of the aligned onset frame; leave them out for the canonical ones"
             )
     left, top, right, bottom = CROPS[spec.crop]
-    return ((points - (left, top)) / (right - left, bottom - top))[list(POINTS[spec.patches])]
+    return ((points - (left, top)) / (right - left, bottom - top))[list(PATCH_POINTS[spec.patches])]
 
 
 def _source(onset: np.ndarray, apex: np.ndarray, spec: InputSpec) -> np.ndarray:
