@@ -5,86 +5,30 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import cv2
 import numpy as np
 
 from zoo.errors import MediaError
+from zoo.vision.frame import Frame, Planes
+from zoo.vision.seek import FrameIndex, Steps, frame_index, pictures_from
+
+__all__ = ["Frame", "MediaReader", "Planes", "write_video"]
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-
-
-@dataclass(frozen=True)
-class Planes:
-    """The brightness and the two half-sized colour planes that most videos are stored as."""
-
-    y: np.ndarray  # uint8 [H, W]
-    u: np.ndarray  # uint8 [ceil(H/2), ceil(W/2)]
-    v: np.ndarray
-    full: bool  # brightness runs from 0 to 255; otherwise from 16 to 235
-    bt709: bool  # colour matrix of high definition; otherwise BT.601
-
-
-class Frame:
-    """One decoded picture. Colour is converted when it is asked for: it costs several times what decoding does.
-
-    Attributes:
-        index: from 0.
-        time: seconds from the first frame; None where no rate is known.
-        planes: as stored in the file, where it is 4:2:0 of 8 bits; views that live as long as the frame.
-    """
-
-    def __init__(
-        self, index: int, time: float | None, rgb: np.ndarray | None = None, *, picture: Any = None, turn: int = 0
-    ) -> None:
-        if (rgb is None) == (picture is None):
-            raise MediaError("a frame is made of a picture in colour, or of a decoded one")
-        self.index, self.time, self._picture, self._turn = index, time, picture, turn
-        if rgb is not None:
-            self.__dict__["rgb"] = rgb
-
-    @cached_property
-    def rgb(self) -> np.ndarray:
-        """Shapes: uint8 ``[H, W, 3]``."""
-        return np.ascontiguousarray(np.rot90(self._picture.to_ndarray(format="rgb24"), self._turn))
-
-    @cached_property
-    def grey(self) -> np.ndarray:
-        """Brightness from 0 to 255, as the grey of :attr:`rgb` but for a few units of rounding. Shapes: uint8 ``[H, W]``."""
-        if self.planes is not None:
-            return self.planes.y if self.planes.full else cv2.LUT(self.planes.y, _full_range())
-        return self.rgb if self.rgb.ndim == 2 else cv2.cvtColor(self.rgb, cv2.COLOR_RGB2GRAY)
-
-    @cached_property
-    def planes(self) -> Planes | None:
-        """As stored in the file; None where it is not 4:2:0 of 8 bits."""
-        picture = self._picture
-        if picture is None or picture.format.name not in ("yuv420p", "yuvj420p"):
-            return None
-        y, u, v = (
-            np.rot90(np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[: p.height, : p.width], self._turn)
-            for p in picture.planes
-        )
-        full = picture.format.name == "yuvj420p" or int(picture.color_range) == 2
-        return Planes(y, u, v, full, int(picture.colorspace) == 1)
-
-
-@cache
-def _full_range() -> np.ndarray:
-    return np.clip(np.rint((np.arange(256) - 16.0) * 255 / 219), 0, 255).astype(np.uint8)
 
 
 class MediaReader:
     """A video file, or a folder of numbered pictures, as a stream of RGB frames.
 
-    Iterating opens the file anew each time and holds one frame at a time. Rotation stored by phones is applied; grey
-    and deeper pictures become 8-bit RGB (16 bit by dropping the low byte).
+    Iterating opens the file anew each time and holds one frame at a time; :meth:`read` takes a range out of the middle.
+    Rotation stored by phones is applied; grey and deeper pictures become 8-bit RGB. Pictures of 16 bits whose first one uses
+    only 10, 12 or 14 of them are taken as of so many bits, and that is told. Frames before the first key frame cannot be
+    decoded: frame 0 is the first that can, and their number is told.
 
     Args:
         path: the file or folder.
@@ -93,7 +37,8 @@ class MediaReader:
     Attributes:
         fps: frames per second, or None if unknown.
         n_frames: as the container states it, or None.
-        warnings: what is odd without being fatal, e.g. a gap in the numbering.
+        warnings: what is odd without being fatal: gaps in the numbering, at once; a rate that varies, no key frame at the
+            beginning, once the end has been reached.
 
     Raises:
         MediaError: missing, not a video, without pictures. While iterating: damaged, of unequal sizes, a single frame.
@@ -107,7 +52,9 @@ class MediaReader:
         self.n_frames: int | None = None
         self.warnings: list[str] = []
         self._given_fps = fps is not None
+        self._bits: int | None = None  # of 16-bit pictures, as their first one tells
         self._pictures: list[Path] | None = None
+        self._index: FrameIndex | Literal["unread"] | None = "unread"
         if self.path.is_dir():
             self._pictures = self._list_pictures()
             self.n_frames = len(self._pictures)
@@ -124,6 +71,78 @@ class MediaReader:
         if count == 1:
             raise MediaError(f"{self.path} holds a single frame; a video, or a folder of frames, is wanted")
 
+    def read(self, start: int, stop: int) -> Iterator[Frame]:
+        """Frames ``start`` to ``stop - 1``, numbered as in iterating, without decoding what comes before.
+
+        A video is decoded from the key frame before ``start`` on; its packets are listed at the first call. Where they carry no
+        time (some avi), it is decoded from the beginning.
+
+        Args:
+            start: number of the first frame, from 0.
+            stop: number after the last one; beyond the end it stops there.
+
+        Raises:
+            MediaError: no such range; damaged there.
+        """
+        if not 0 <= start < stop:
+            raise MediaError(f"frames {start} to {stop} were asked of {self.path}; 0 <= start < stop is wanted")
+        if self._pictures is not None:
+            total: int | None = len(self._pictures)
+        else:
+            total = None if self._frame_index() is None else len(self._frame_index().stamps)
+        if total is not None and start >= total:
+            raise MediaError(f"{self.path} holds {total} frames, 0 to {total - 1}; frame {start} was asked")
+        return self._range(start, stop if total is None else min(stop, total))
+
+    def times(self) -> np.ndarray | None:
+        """When each frame is shown, from the file's packets without decoding; None where they do not say.
+
+        Shapes: float64 ``[T]``, seconds from the first frame.
+        """
+        if self._given_fps or self._pictures is not None:
+            return np.arange(len(self._pictures)) / self.fps if self._pictures is not None and self.fps else None
+        index = self._frame_index()
+        return None if index is None else index.times()
+
+    def _range(self, start: int, stop: int) -> Iterator[Frame]:
+        if self._pictures is not None:
+            yield from self._read_pictures(start, stop)
+            return
+        index, done = self._frame_index(), start
+        if index is None:
+            for frame in self._decode():
+                if frame.index >= start:
+                    yield frame
+                if frame.index >= stop - 1:
+                    return
+            return
+        times = index.times()
+        try:
+            for number, picture in pictures_from(self._open, index, start, stop):
+                if picture.is_corrupt:
+                    raise self._damaged(number, "the next frame is corrupt")
+                moment = number / self.fps if self._given_fps and self.fps else float(times[number])
+                yield Frame(number, moment, picture=picture, turn=round(picture.rotation / 90) % 4)
+                done = number + 1
+        except (av.FFmpegError, OSError) as error:
+            raise self._damaged(done, _reason(error)) from None
+        if done < stop:
+            raise self._damaged(done, f"frames {done} to {stop - 1} do not decode")
+
+    def _frame_index(self) -> FrameIndex | None:
+        if self._index == "unread":
+            try:
+                with self._open() as container:
+                    self._index = None if container.format.name == "avi" else frame_index(container)
+            except (av.FFmpegError, OSError) as error:
+                raise self._damaged(0, _reason(error)) from None
+        assert self._index != "unread"
+        return self._index
+
+    def _tell(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
     # -- folders ---------------------------------------------------------------------------------------------------
 
     def _list_pictures(self) -> list[Path]:
@@ -133,7 +152,8 @@ class MediaReader:
             other = f" (it holds {entries[0].name}: a video is given as the file itself)" if entries else ""
             raise MediaError(f"the folder {self.path} has no pictures ({', '.join(PICTURES)}){other}")
         numbers = [int(found[-1]) for p in pictures if (found := re.findall(r"\d+", p.stem))]
-        gaps = [(a, b) for a, b in pairwise(numbers) if b != a + 1]
+        step = min((b - a for a, b in pairwise(numbers)), default=1)  # every fifth frame, say, is no gap
+        gaps = [(a, b) for a, b in pairwise(numbers) if b != a + max(step, 1)]
         if gaps:
             shown = ", ".join(f"{b} follows {a}" for a, b in gaps[:3]) + (", …" if len(gaps) > 3 else "")
             self.warnings.append(
@@ -142,25 +162,41 @@ class MediaReader:
             )
         return pictures
 
-    def _read_pictures(self) -> Iterator[Frame]:
+    def _read_pictures(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         assert self._pictures is not None
         first: tuple[int, ...] | None = None
-        for index, path in enumerate(self._pictures):
+        for index in range(start, len(self._pictures) if stop is None else stop):
+            path = self._pictures[index]
             raw = np.fromfile(path, np.uint8)
-            bgr = cv2.imdecode(raw, cv2.IMREAD_COLOR) if raw.size else None
+            bgr = cv2.imdecode(raw, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if raw.size else None
             if bgr is None:
                 raise MediaError(
-                    f"{path} is not a readable picture ({raw.size:,} bytes); {index} frames before it were "
+                    f"{path} is not a readable picture ({raw.size:,} bytes); {index - start} frames before it were "
                     f"read: replace it or take it away"
                 )
+            if bgr.dtype != np.uint8:
+                bgr = self._eight_bit(bgr, path)
             if first is not None and bgr.shape != first:
                 raise MediaError(
-                    f"frames of unequal size in {self.path}: {self._pictures[0].name} is "
+                    f"frames of unequal size in {self.path}: {self._pictures[start].name} is "
                     f"{first[1]}x{first[0]}, {path.name} is {bgr.shape[1]}x{bgr.shape[0]}; all frames of a "
                     f"clip must share one size"
                 )
             first = bgr.shape
             yield Frame(index, index / self.fps if self.fps else None, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+    def _eight_bit(self, bgr: np.ndarray, path: Path) -> np.ndarray:
+        if bgr.dtype != np.uint16:
+            raise MediaError(f"{path} holds {bgr.dtype} pixels; pictures of 8 or 16 bits are wanted")
+        if self._bits is None:
+            most = int(bgr.max())
+            self._bits = next(bits for bits in (10, 12, 14, 16) if most < 1 << bits)
+            if self._bits < 16:
+                self._tell(
+                    f"{self.path.name}: pictures of 16 bits that use {self._bits} (no pixel of {path.name} is above {most}); "
+                    f"they are taken as of {self._bits} bits"
+                )
+        return np.minimum(bgr >> (self._bits - 8), 255).astype(np.uint8)
 
     # -- files -----------------------------------------------------------------------------------------------------
 
@@ -190,6 +226,7 @@ class MediaReader:
 
     def _decode(self) -> Iterator[Frame]:
         count, packets, start, end, size = 0, 0, None, None, None
+        early, key, steps = 0, None, Steps()  # packets before the first key frame, and its time stamp
         with self._open() as container:
             stream = container.streams.video[0]
             by_rate = (
@@ -200,7 +237,13 @@ class MediaReader:
             try:
                 for packet in container.demux(stream):
                     packets += packet.size > 0  # an edit list may hide frames, never packets: too few mean a cut file
+                    if key is None and packet.size:
+                        key = packet.pts if packet.is_keyframe else None
+                        early += key is None
                     for picture in packet.decode():
+                        # some decoders skip what needs a frame that is not there, others make a picture of it
+                        if early and (key is None or (picture.pts is not None and picture.pts < key)):
+                            continue
                         if picture.is_corrupt:
                             raise self._damaged(count, "the next frame is corrupt")
                         turn = round(picture.rotation / 90) % 4
@@ -216,12 +259,22 @@ class MediaReader:
                         stated = None if picture.time is None or start is None else picture.time - start
                         from_rate = count / self.fps if self.fps else None
                         moment = from_rate if by_rate or stated is None else stated
+                        if stated is not None and not by_rate:
+                            steps.add(stated)
                         yield Frame(count, moment, picture=picture, turn=turn)
                         count += 1
             except (av.FFmpegError, OSError) as error:
                 raise self._damaged(count, _reason(error)) from None
         if count == 0:
-            raise MediaError(f"{self.path}: no frame could be decoded; the file is damaged: record it again")
+            why = "no key frame in it" if early and key is None else "the file is damaged"
+            raise MediaError(f"{self.path}: no frame could be decoded ({why}): record it again")
+        if early:
+            self._tell(
+                f"{self.path.name} begins without a key frame: its first {early} frames cannot be decoded and are left out; "
+                f"frame 0 is the first that can"
+            )
+        if (remark := steps.remark()) is not None:
+            self._tell(f"{self.path.name}: {remark}")
         if packets < (self.n_frames or 0):
             raise self._damaged(count, f"the file announces {self.n_frames}")
         # mkv and webm state no frame count, only how long they are
