@@ -53,10 +53,12 @@ class ZooModel(ZooNetwork, ABC):
         self.check_input(x)
         return self.forward_head(self.forward_features(x))
 
-    def extra_loss(self, x: Tensor) -> Tensor | None:
+    def extra_loss(self, x: Tensor, aus: Tensor | None = None) -> Tensor | None:
         """What the paper minimises beside its targets (a reconstruction, say), already weighted; None if nothing.
 
         Called after the forward pass of the same batch, whose tensors a model may keep for it.
+
+        Shapes: aus float ``[B, A]`` as :attr:`AUModel.aus`, NaN unknown; None where nobody coded them.
         """
         return None
 

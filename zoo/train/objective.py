@@ -109,7 +109,7 @@ class Objective(nn.Module):
         if self.feature is not None:
             against = aus if getattr(self.feature, "needs_aus", False) else y
             parts["feature"] = self.recipe.feature_weight * self.feature(features, against)
-        extra = net.extra_loss(x)
+        extra = net.extra_loss(x, aus)
         if extra is not None:
             parts["extra"] = extra
         return sum(parts.values(), start=logits.new_zeros(())), parts

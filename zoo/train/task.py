@@ -145,15 +145,15 @@ class RecognitionTask(pl.LightningModule):
         """The loss of one batch."""
         x, y, rows = batch
         parts: dict[str, Tensor] = {}
+        aus = self.au_targets[rows] if self.au_targets is not None else None
         if self.objective is not None:
-            aus = self.au_targets[rows] if self.au_targets is not None else None
             loss, parts = self.objective(self.net, self._laid_out(x), y, aus)
         else:
             logits = self(x)
             loss = F.cross_entropy(
                 logits, y, weight=self.class_weights, label_smoothing=self.hparams["label_smoothing"]
             )
-            if (extra := self.net.extra_loss(x)) is not None:
+            if (extra := self.net.extra_loss(x, aus)) is not None:
                 loss = loss + extra
         if self.trainer.loggers or self.trainer.progress_bar_callback:
             shown = {"train/loss": loss, **({f"train/{k}": v for k, v in parts.items()} if len(parts) > 1 else {})}
