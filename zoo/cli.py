@@ -17,9 +17,21 @@ if TYPE_CHECKING:
     from zoo.result import Result
 
 DEFAULT_MODEL = "off_apexnet.megc2019"  # the best of the leaderboard's networks
-# Commands that live in their own rooms, each a module with ``main(argv) -> exit code`` and a parser of its own, made when
-# the command runs: help and listings must not wait for what they import.
+# Commands that live in their own rooms, each ``module[:function]``, called with the arguments, with a parser of its own, made
+# when the command runs: help and listings must not wait for what they import.
 ROOM_COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("zoo.train.command:train", "train or fine-tune by recipe, write a checkpoint"),
+    "loso": (
+        "zoo.train.command:loso",
+        "leave-one-subject-out by recipe: train every fold, score the pooled predictions",
+    ),
+    "cv": ("zoo.train.command:cv", "cross-validate a recipe over persons, to choose settings"),
+    "sweep": ("zoo.train.sweep_command", "search settings by a wandb sweep file, without a server"),
+    "compare": ("zoo.train.compare_command", "do two runs differ? paired, on the same clips"),
+    "push": ("zoo.publish:push_command", "publish a checkpoint on a model hub"),
+    "pull": ("zoo.publish:pull_command", "fetch a checkpoint from a model hub"),
+    "graph": ("zoo.graph.command", "draw a graph of action units over a face"),
+    "magnify": ("zoo.magnification.command", "make small motion in a video large, with a figure"),
     "synth": ("zoo.synthesis.command", "play micro-expressions on portraits, write a synthetic data set"),
 }
 
@@ -84,48 +96,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--json", action="store_true", help="print prediction.json in place of the table")
     predict.set_defaults(run=_predict)
-
-    train = commands.add_parser(
-        "train",
-        help="train or fine-tune by recipe, write a checkpoint",
-        epilog="Every field of a recipe is a flag: --model.lr 1e-3 --data.root PATH --trainer.max_epochs 20",
-    )
-    train.add_argument(
-        "--config",
-        action="append",
-        required=True,
-        metavar="RECIPE",
-        help="YAML file or name of a shipped recipe; repeat to overlay",
-    )
-    train.add_argument("--seed", type=int, default=0)
-    train.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/RECIPE-train)")
-    train.add_argument(
-        "--wandb", action="store_true", help="log to Weights & Biases (offline unless you are logged in)"
-    )
-    train.set_defaults(run=_train, takes_overrides=True)
-
-    loso = commands.add_parser(
-        "loso",
-        help="leave-one-subject-out by recipe: train every fold, score the pooled predictions",
-        epilog="Every field of a recipe is a flag: --data.root PATH. An interrupted run goes on where it stopped.",
-    )
-    loso.add_argument(
-        "--config", action="append", metavar="RECIPE", help="YAML file or name of a shipped recipe; repeat to overlay"
-    )
-    loso.add_argument(
-        "--baseline",
-        choices=("majority", "svm"),
-        help="a classical reference point in place of a recipe; needs --data.root",
-    )
-    loso.add_argument("--seeds", type=int, default=5, help="runs with different seeds, 0 to N-1 (default 5)")
-    loso.add_argument(
-        "--folds", default="", help="comma-separated test persons, e.g. casme2/sub01,samm/006; stored, not scored"
-    )
-    loso.add_argument(
-        "--workers", type=int, default=1, help="processes, one thread each (default 1; 0: in this process)"
-    )
-    loso.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/RECIPE)")
-    loso.set_defaults(run=_loso, takes_overrides=True)
 
     # its own parser is made when it runs: reading data sets needs numpy, and help must not wait for that
     data = commands.add_parser("data", add_help=False, help="data sets on disk: list, check, build, freeze, show")
@@ -261,27 +231,6 @@ def _print_result(result: Result, out: Path) -> None:
     console.print("Research use. Not a lie detector.", style="dim")
 
 
-def _train(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    from zoo.train.commands import train
-
-    return train(arguments.config, overrides, seed=arguments.seed, out=arguments.out, wandb=arguments.wandb)
-
-
-def _loso(arguments: argparse.Namespace, overrides: list[str]) -> int:
-    if bool(arguments.config) == bool(arguments.baseline):
-        raise ZooError("give either --config RECIPE or --baseline majority|svm")
-    if arguments.seeds < 1:
-        raise ZooError(f"--seeds is {arguments.seeds}; at least 1 is needed, 5 for a number worth quoting")
-    from zoo.train.commands import baseline, loso
-
-    if arguments.baseline:
-        return baseline(arguments.baseline, overrides, out=arguments.out)
-    folds = [f.strip() for f in arguments.folds.split(",") if f.strip()]
-    return loso(
-        arguments.config, overrides, seeds=arguments.seeds, folds=folds, workers=arguments.workers, out=arguments.out
-    )
-
-
 def _data(_: argparse.Namespace, rest: list[str]) -> int:
     import cv2
     import numpy as np
@@ -299,7 +248,8 @@ def _data(_: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _room(arguments: argparse.Namespace, rest: list[str]) -> int:
-    return int(import_module(arguments.module).main(rest) or 0)
+    module, _, function = arguments.module.partition(":")
+    return int(getattr(import_module(module), function or "main")(rest) or 0)
 
 
 def _convert(arguments: argparse.Namespace, _: list[str]) -> int:

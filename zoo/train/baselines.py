@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zoo.data.flow_maps import FlowMaps
 from zoo.data.splits import split_digest
-from zoo.metrics import confusion, scores
+from zoo.train.score import summarise
 
 Baseline = Literal["majority", "svm"]
 
@@ -21,7 +21,7 @@ def run_baseline(name: Baseline, data: FlowMaps) -> dict[str, Any]:
     :class:`zoo.features.block_flow.BlockFlow`. Both are deterministic: one run, no standard deviation.
 
     Returns:
-        A summary in the form of :func:`zoo.train.folds.score`.
+        A summary in the form of :func:`zoo.train.score.score`.
     """
     folds = data.split()
     predicted: NDArray[np.int64] = np.full(len(data), -1)
@@ -31,25 +31,17 @@ def run_baseline(name: Baseline, data: FlowMaps) -> dict[str, Any]:
             predicted[test] = np.bincount(data.labels[train]).argmax()
         else:
             predicted[test] = _svm().fit(data.maps[train], data.labels[train]).predict(data.maps[test])
-    table = scores(data.labels, predicted, len(data.classes), data.datasets)
-    metrics = {
-        part: {m: {"mean": v, "std": None, "seeds": 1} for m, v in values.items() if m != "clips"}
-        | {"clips": int(values["clips"])}
-        for part, values in table.items()
-    }
     return {
         "protocol": f"leave-one-subject-out, {len(folds)} subjects, pooled",
-        "classes": list(data.classes),
         "seeds": [0],
-        "metrics": metrics,
-        "confusion": confusion(data.labels, predicted, len(data.classes)).tolist(),
-        "keys": list(data.keys),
-        "truth": data.labels.tolist(),
-        "predicted": {"0": predicted.tolist()},
+        **summarise(
+            keys=data.keys, people=data.people, datasets=data.datasets, classes=data.classes, truth=data.labels,
+            predicted={0: predicted},
+        ),
         "select": "none",
         "baseline": name,
         "digests": {"inputs": data.digest, "split": split_digest(folds, data.keys)},
-    }
+    }  # fmt: skip
 
 
 def _svm() -> Any:

@@ -7,10 +7,24 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, Protocol, TypeVar
+
+from zoo.errors import ZooError
+
+
+class Runnable(Protocol):
+    """What can be run elsewhere: plain values with a method."""
+
+    def run(self) -> Any:
+        """Do it."""
+
+
+J = TypeVar("J", bound=Runnable)
 
 
 class SerialExecutor(Executor):
@@ -26,25 +40,141 @@ class SerialExecutor(Executor):
         return future
 
 
-def executor(workers: int) -> Executor:
-    """A pool of ``workers`` fresh processes with one thread each, or this process for ``workers=0``.
+class Workers:
+    """Runs jobs on an executor: opened when it is first needed, kept between calls, replaced when a worker dies.
+
+    A worker that dies (:class:`concurrent.futures.BrokenExecutor`) costs its job one more try, not the run. What a job raises
+    itself ends the run: jobs that are under way still finish, none is begun.
+
+    Args:
+        open_executor: makes an executor.
+        slots: how many jobs are handed over at a time.
+        coarse: starting a job is dear there (a batch system): folds are handed over in bundles, one per slot.
+    """
+
+    def __init__(self, open_executor: Callable[[], Executor], *, slots: int, coarse: bool = False) -> None:
+        self.open_executor, self.slots, self.coarse = open_executor, max(slots, 1), coarse
+        self._executor: Executor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run(
+        self, jobs: Sequence[J], on_done: Callable[[J], bool | None], on_wait: Callable[[], None] = lambda: None
+    ) -> None:
+        """Run every job.
+
+        Args:
+            jobs: plain values, so that they can travel.
+            on_done: called here with each job that is finished; False: no more is wanted.
+            on_wait: called here every other second while nothing is finished.
+
+        Raises:
+            ZooError: jobs whose workers die again and again.
+        """
+        left, again = list(jobs), False
+        while left:
+            lost = self._round(left, on_done, on_wait)
+            if again and len(lost) == len(left):
+                raise ZooError(
+                    f"workers keep dying under {len(lost)} job{'s' * (len(lost) > 1)} ({_first(lost[0])}), most often because "
+                    f"memory runs out: try fewer --workers, or a smaller data.batch_size; what was finished is kept"
+                )
+            left, again = lost, bool(lost)
+
+    def close(self, *, now: bool = False) -> None:
+        """Let go of the executor; ``now`` also ends what is under way."""
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        if now:
+            processes = list((getattr(executor, "_processes", None) or {}).values())
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in processes:  # a fit may take minutes more, and its result is not wanted yet
+                process.terminate()
+        else:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _round(self, jobs: Sequence[J], on_done: Callable[[J], bool | None], on_wait: Callable[[], None]) -> list[J]:
+        """Run jobs; returns those whose worker died."""
+        wanted = True
+        queue, running, lost = deque(jobs), {}, []  # type: deque[J], dict[Future[Any], J], list[J]
+        self._executor = executor = self._executor or self.open_executor()
+        broken = False
+        try:
+            while queue or running:
+                while queue and not broken and len(running) < self.slots:
+                    try:
+                        running[executor.submit(queue[0].run)] = queue[0]
+                        queue.popleft()
+                    except BrokenExecutor:
+                        broken = True
+                if broken:
+                    lost += queue
+                    queue.clear()
+                done, _ = wait(running, timeout=2, return_when=FIRST_COMPLETED)
+                if not done:
+                    on_wait()
+                for future in done:
+                    job = running.pop(future)
+                    try:
+                        if not future.cancelled():
+                            future.result()
+                    except BrokenExecutor as error:
+                        lost.append(job)
+                        broken = broken or isinstance(error, BrokenProcessPool)
+                    else:
+                        wanted = wanted and on_done(job) is not False
+                if not wanted:
+                    queue.clear()
+                    for future in running:
+                        future.cancel()  # what has begun is waited for: its result may serve later
+        except BaseException as error:
+            self.close(now=isinstance(error, KeyboardInterrupt))
+            raise
+        if broken:
+            self.close()
+        return lost if wanted else []
+
+
+def _first(job: Any) -> str:
+    return ", ".join([f"seed {job.seed}", *job.folds[:3]]) if hasattr(job, "folds") else str(job)
+
+
+def local(workers: int) -> Workers:
+    """``workers`` fresh processes with one thread each, or this process for 0.
 
     Many small fits gain nothing from threads inside one fit and lose much to two pools fighting for the same cores.
     """
     if workers <= 0:
         quiet()
-        return SerialExecutor()
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+        return Workers(SerialExecutor, slots=1)
+
+    def pool() -> Executor:
+        return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+
+    return Workers(pool, slots=2 * workers)
 
 
 def _start_worker() -> None:
+    one_thread()
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # Ctrl-C ends a worker at once and without a word; results are whole or absent
+    _die_with_parent()
+    keep_freed_memory()
+    quiet()
+
+
+def one_thread() -> None:
+    """Fits beside each other, not threads within one."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
     torch.set_num_threads(1)
-    _die_with_parent()
-    keep_freed_memory()
-    quiet()
 
 
 def _die_with_parent() -> None:

@@ -1,30 +1,20 @@
-"""Recipes: LightningCLI YAML, typed and strict, every field a dotted flag."""
+"""Recipes: LightningCLI YAML, typed and strict, every field a dotted flag; a recipe may lie over a base."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentError
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+import yaml
 
-from zoo.data.module import FlowMapsDataModule
 from zoo.errors import ZooError
-from zoo.train.task import RecognitionTask
 
-
-class RecipeCLI(LightningCLI):
-    """LightningCLI over the task and the data module; what the model eats is what the data module prepares."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Link the model's input to the data."""
-        parser.link_arguments(
-            "model", "data.input_spec", compute_fn=lambda task: task.input_spec, apply_on="instantiate"
-        )
+if TYPE_CHECKING:
+    from pytorch_lightning.cli import LightningCLI
 
 
 def recipes_dir() -> Path:
@@ -33,31 +23,73 @@ def recipes_dir() -> Path:
     return here / "_recipes" if (here / "_recipes").is_dir() else here.parent / "recipes"
 
 
-def find_recipe(name: str) -> Path:
-    """A recipe by path, or by the name of one that the zoo ships (with or without ``.yaml``)."""
+def find_recipe(name: str, *, near: Path | None = None) -> Path:
+    """A recipe by path, or by the name of one that the zoo ships (with or without ``.yaml``; ``base/megc2019``, ``sweeps/…``).
+
+    Raises:
+        ZooError: there is none; the message lists those there are.
+    """
     path = Path(name).expanduser()
-    if path.is_file():
-        return path
     shipped = recipes_dir() / f"{name.removesuffix('.yaml').removeprefix('recipes/')}.yaml"
-    if shipped.is_file():
-        return shipped
+    for candidate in (path, *([near / path, near / f"{name}.yaml"] if near else []), shipped):
+        if candidate.is_file():
+            return candidate
     known = ", ".join(sorted(p.stem for p in recipes_dir().glob("*.yaml")))
     raise ZooError(f"there is no recipe {name!r}; give a YAML file, or one of {known}")
 
 
-def parse(recipes: Sequence[str], overrides: Sequence[str]) -> RecipeCLI:
+def layers(name: str, *, near: Path | None = None, above: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
+    """A recipe as plain mappings, base first: ``base: NAME`` at the top of a file says what it lies over.
+
+    Raises:
+        ZooError: a missing file, one that is no YAML mapping, or a base that leads back to itself.
+    """
+    path = find_recipe(name, near=near).resolve()
+    if path in above:
+        raise ZooError(f"{path}: its base leads back to itself")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ZooError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ZooError(f"{path} holds a {type(content).__name__}; a recipe is a mapping with model, data and trainer")
+    base = content.pop("base", None)
+    below = layers(str(base), near=path.parent, above=(*above, path)) if base else []
+    return [*below, content]
+
+
+def parse(recipes: Sequence[str], overrides: Sequence[str]) -> LightningCLI:
     """Read one or more recipes (later ones overlay earlier ones) and dotted overrides, and build task, data and trainer.
 
     Raises:
         ZooError: an unknown field, a value of the wrong type, a missing recipe.
     """
-    arguments = [part for name in recipes for part in ("--config", str(find_recipe(name)))] + list(overrides)
+    from jsonargparse import ArgumentError
+    from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+    from zoo.data.module import FlowMapsDataModule
+    from zoo.train.task import RecognitionTask
+
+    class RecipeCLI(LightningCLI):
+        """LightningCLI over the task and the data module; what the model eats is what the data module prepares."""
+
+        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.link_arguments(
+                "model", "data.input_spec", compute_fn=lambda task: task.input_spec, apply_on="instantiate"
+            )
+
+    arguments = [
+        part
+        for name in recipes
+        for layer in layers(name)
+        for part in ("--config", yaml.safe_dump(layer, default_flow_style=True, width=2**20).strip())
+    ]
     complaints = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaints), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*args parameter is intended.*")  # it is what we intend
             return RecipeCLI(
-                RecognitionTask, FlowMapsDataModule, args=arguments, run=False, save_config_callback=None,
+                RecognitionTask, FlowMapsDataModule, args=[*arguments, *overrides], run=False, save_config_callback=None,
                 seed_everything_default=0, trainer_defaults={"logger": False, "enable_checkpointing": False},
             )  # fmt: skip
     except (SystemExit, ArgumentError) as error:
@@ -67,10 +99,18 @@ def parse(recipes: Sequence[str], overrides: Sequence[str]) -> RecipeCLI:
         raise ZooError(f"the recipe or a flag is not understood: {text.rpartition('error: ')[2]}") from None
 
 
-def plain_config(cli: RecipeCLI) -> dict[str, Any]:
+def plain_config(cli: LightningCLI) -> dict[str, Any]:
     """The resolved recipe as plain values: what :func:`zoo.train.folds.run_loso` takes and what is stored with a run."""
     config = cli.config.as_dict()
     model = {k: v for k, v in config["model"].items() if k != "net"}
     data = {k: v for k, v in config["data"].items() if k not in ("prepared", "input_spec")}
     trainer = {k: v for k, v in config["trainer"].items() if v is not None}
     return {"model": model, "data": data, "trainer": trainer, "seed": config.get("seed_everything")}
+
+
+def recipe_text(config: Mapping[str, Any]) -> str:
+    """A resolved config as a recipe: ``--config`` takes it and runs the same again."""
+    import json
+
+    whole = {part: {k: v for k, v in config[part].items() if v is not None} for part in ("model", "data", "trainer")}
+    return yaml.safe_dump(json.loads(json.dumps(whole)), sort_keys=False)

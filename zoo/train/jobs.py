@@ -1,0 +1,248 @@
+"""One job: a config, a seed and some folds, as plain values, so that any process on any machine can run it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from zoo.data.clip_set import ClipSet
+from zoo.data.source import PLACES, Source
+from zoo.data.splits import Fold, grouped_kfold
+from zoo.errors import ProtocolError
+from zoo.registry import unknown
+from zoo.train.store import read_json, result_path, versions, write_json
+from zoo.types import InputSpec
+
+Config = Mapping[str, Any]  # plain: {"model": {...}, "data": {...}, "trainer": {...}}
+# Fields that came later count only where they are used, so that older results keep their digest.
+_LATER: Mapping[str, Mapping[str, Any]] = {
+    "model": {"losses": None},
+    "data": {
+        "protocol": "", "scheme": "", "faces": "detect", "apex": "error", "max_gap": 0, "balanced": False, "augment": None,
+        "alphas": None,
+    },
+}  # fmt: skip
+
+
+def config_digest(config: Config) -> str:
+    """SHA-256 of what decides the outcome of a fit; where the data lies and which fold is run do not."""
+
+    def counts(section: str, name: str, value: Any) -> bool:
+        later, empty = _LATER[section], (None, "", [], (), {})
+        return name not in later or not (later[name] == value or (later[name] in empty and value in empty))
+
+    data = {
+        k: v for k, v in config["data"].items()
+        if k not in (*PLACES, "fold", "seed", "complete") and counts("data", k, v)
+    }  # fmt: skip
+    trainer = {
+        k: config["trainer"].get(k)
+        for k in ("max_epochs", "max_steps", "precision", "gradient_clip_val", "accumulate_grad_batches")
+    }
+    model = {k: v for k, v in config["model"].items() if counts("model", k, v)}
+    plain = {"model": model, "data": data, "trainer": trainer}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def fit_seed(seed: int, fold: str) -> int:
+    """Seed of one fit. Depends on nothing but its arguments: not on the worker, nor on the order of the folds."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{fold}".encode()).digest()[:4], "big")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner:
+    """A split for choosing: ``parts`` folds of whole persons, none of whom is tested by the protocol's folds in ``held_out``."""
+
+    parts: int
+    held_out: tuple[str, ...] = ()
+
+    def of(self, data: ClipSet) -> Any:
+        """The same clips under this split: folds ``cv1of5`` …; the persons held out stand on no side of any.
+
+        Raises:
+            ProtocolError: an unknown fold, or fewer persons than parts.
+        """
+        by_name = {fold.name: fold for fold in data.split()}
+        for name in self.held_out:
+            if name not in by_name:
+                raise ProtocolError(str(unknown("fold", name, by_name)))
+        away = {data.people[i] for name in self.held_out for i in by_name[name].test}
+        kept = [i for i, person in enumerate(data.people) if person not in away]
+        people, labels = [data.people[i] for i in kept], [int(data.labels[i]) for i in kept]
+        if self.parts < 2 or len(set(people)) < self.parts:
+            raise ProtocolError(
+                f"{self.parts} parts of {len(set(people))} persons: at least 2 parts are needed, and a person for each"
+            )
+        inner = tuple(
+            Fold(
+                name=f"cv{n}of{self.parts}",
+                train=tuple(kept[i] for i in fold.train),
+                test=tuple(kept[i] for i in fold.test),
+            )
+            for n, fold in enumerate(grouped_kfold(people, labels, folds=self.parts, seed=0), 1)
+        )
+        without = f" without {len(away)} held-out persons" if away else ""
+        words = f"{self.parts}-fold cross-validation by person{without}"
+        return replace(data, folds=inner, complete_test=not away, protocol=words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Fits of one seed. Its results are files; one that is there already is not fitted again."""
+
+    config: dict[str, Any]
+    seed: int
+    folds: tuple[str, ...]
+    out: str  # run folder
+    split: str  # digest of the split
+    inner: Inner | None = None
+
+    def run(self) -> int:
+        """Fit and predict what has no result yet; returns the number of folds of the job."""
+        for fold in self.folds:
+            path = result_path(Path(self.out), self.seed, fold)
+            if not path.is_file():
+                write_json(path, self.fit(fold))
+        return len(self.folds)
+
+    def fit(self, fold: str) -> dict[str, Any]:
+        """Fit one fold, predict the clips it holds out.
+
+        Raises:
+            ProtocolError: the training diverged.
+            KeyboardInterrupt: Ctrl-C, also where Lightning has caught it.
+        """
+        import pytorch_lightning as pl
+        import torch
+        from pytorch_lightning.plugins.environments import LightningEnvironment
+
+        from zoo.data.module import FlowMapsDataModule
+        from zoo.train.task import RecognitionTask, collect
+
+        started = time.perf_counter()
+        number = fit_seed(self.seed, fold)
+        torch.manual_seed(number)
+        task = RecognitionTask(**self.config["model"])
+        spec = json.dumps(task.input_spec.to_dict(), sort_keys=True)
+        keep = bool(self.config["data"].get("augment"))
+        prepared = _prepared(Source.of(self.config["data"]), spec, keep, self.inner)
+        options = {
+            k: v
+            for k, v in self.config["data"].items()
+            if k in ("batch_size", "mirror", "shift", "balanced", "augment")
+        }
+        data = FlowMapsDataModule(fold=fold, seed=number, prepared=prepared, **options)
+        curve = loss_curve()
+        trainer = pl.Trainer(
+            **{
+                # one process per fit, whatever batch system this runs under
+                "plugins": [LightningEnvironment()],
+                **self.config["trainer"],
+                "callbacks": [curve],
+                "logger": False,
+                "enable_checkpointing": False,
+                "enable_progress_bar": False,
+                "enable_model_summary": False,
+            }
+        )
+        with interruptible(trainer):
+            trainer.fit(task, datamodule=data)
+            rows, truth, logits = collect(trainer.predict(task, datamodule=data))
+        if not bool(torch.isfinite(logits).all()):
+            raise ProtocolError(
+                f"fold {fold}, seed {self.seed}: the logits are no numbers; the training diverged, lower model.lr"
+            )
+        keys = prepared.data.keys
+        return {
+            "seed": self.seed,
+            "fold": fold,
+            "keys": [keys[i] for i in rows.tolist()],
+            "truth": truth.tolist(),
+            "logits": logits.tolist(),
+            "loss": curve.epochs,
+            "config": config_digest(self.config),
+            "inputs": prepared.data.digest,
+            "split": self.split,
+            "seconds": round(time.perf_counter() - started, 3),
+            "versions": versions(),
+        }
+
+
+def loss_curve(on_epoch: Callable[..., None] = lambda done, total, note="": None) -> Any:
+    """A Lightning callback whose ``epochs`` holds the mean training loss of each epoch; tells of each as it ends."""
+    import pytorch_lightning as pl
+    import torch
+
+    class LossCurve(pl.Callback):
+        epochs: list[float]
+
+        def __init__(self) -> None:
+            self.epochs, self._losses = [], []  # type: list[float], list[torch.Tensor]
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if outputs is not None:
+                self._losses.append((outputs["loss"] if isinstance(outputs, Mapping) else outputs).detach())
+
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            if self._losses:  # read once per epoch: reading a value waits for the device
+                self.epochs.append(round(float(torch.stack(self._losses).mean()), 6))
+                self._losses.clear()
+                on_epoch(len(self.epochs), trainer.max_epochs, f"loss {self.epochs[-1]:.4f}")
+
+    return LossCurve()
+
+
+class interruptible:
+    """Lightning turns Ctrl-C into ``exit(1)`` and leaves the signal ignored; here it stays a KeyboardInterrupt."""
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+
+    def __enter__(self) -> None:
+        import signal
+        import threading
+
+        self.main = threading.current_thread() is threading.main_thread()
+        self.handler = signal.getsignal(signal.SIGINT)
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        import signal
+
+        if self.main and self.handler is not None:
+            signal.signal(signal.SIGINT, self.handler)
+        if isinstance(error, SystemExit) and self.trainer.interrupted:
+            raise KeyboardInterrupt from None
+
+
+def check_result(path: Path, stamp: Mapping[str, str]) -> None:
+    """Refuse a result of another config, split or data.
+
+    Raises:
+        ProtocolError: naming the file and the digest that differs.
+    """
+    held = read_json(path)
+    for name, digest in stamp.items():
+        if held.get(name) != digest:
+            raise ProtocolError(
+                f"{path} comes from another {name} ({str(held.get(name))[:12]}… is not {digest[:12]}…): "
+                f"choose another --out, or delete that folder"
+            )
+
+
+@lru_cache(maxsize=2)
+def _clips(source: Source, spec: str, keep_fields: bool) -> Any:
+    return source.load(InputSpec.from_dict(json.loads(spec)), keep_fields=keep_fields)
+
+
+@lru_cache(maxsize=2)
+def _prepared(source: Source, spec: str, keep_fields: bool, inner: Inner | None) -> Any:
+    from zoo.data.module import Prepared
+
+    clips = _clips(source, spec, keep_fields)
+    return Prepared.of(inner.of(clips) if inner else clips, InputSpec.from_dict(json.loads(spec)))
