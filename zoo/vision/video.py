@@ -89,7 +89,8 @@ class MediaReader:
         if self._pictures is not None:
             total: int | None = len(self._pictures)
         else:
-            total = None if self._frame_index() is None else len(self._frame_index().stamps)
+            listed = self._frame_index()
+            total = None if listed is None else len(listed.stamps)
         if total is not None and start >= total:
             raise MediaError(f"{self.path} holds {total} frames, 0 to {total - 1}; frame {start} was asked")
         return self._range(start, stop if total is None else min(stop, total))
