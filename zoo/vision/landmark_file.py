@@ -62,7 +62,7 @@ class LandmarkFile:
         if twice or (numbers < 0).any():
             raise DataError(f"{self.path}: frame numbers must be unique and not negative; {twice} occur twice")
         self._row = {int(number): row for row, number in enumerate(numbers)}
-        self._bad: np.ndarray = ~np.isfinite(self.points).all((1, 2))
+        self._bad = ~np.isfinite(self.points).reshape(len(self.points), -1).all(1)
         if self._bad.any():
             named = ", ".join(str(n) for n in numbers[self._bad][:5]) + (", …" if self._bad.sum() > 5 else "")
             self.warnings.append(
