@@ -27,7 +27,7 @@ _ADDED: Mapping[int, Mapping[int, tuple[float, float]]] = {
     11: {31: (-1.0, -1.5), 49: (-1.0, -1.5)},
 }
 # The scanned jaws closed while lips pulled, dimpled or pressed; a chin that hops is no part of these units.
-_JAW, _JAW_HELD, _JAW_KEPT = slice(4, 13), frozenset({12, 14, 24}), 0.3
+_JAW, _JAW_HELD, _JAW_KEPT = slice(4, 13), frozenset({12, 14, 23, 24}), 0.3
 # Skin without a landmark, subject's right half. Reading: direction by the muscle, size by the nearest landmark. Below and
 # above a lid that opens or closes the skin rests; left to itself a plate swings back there.
 _REST = {"cheek": (0.0, 0.0), "bag": (0.0, 0.0), "forehead": (0.0, 0.0)}
@@ -43,7 +43,7 @@ _SKIN: Mapping[int, Mapping[str, tuple[float, float]]] = {
 _NODES = ("cheek", "bag", "fold", "crow", "forehead")  # of each half; one more, the glabella, lies on the midline
 _SKINS = 2 * len(_NODES) + 1
 _MOVING = 68 + _SKINS
-_SMOOTH = 1e-4  # ridge of the spline: the lids' landmarks lie close, and an exact plate would ring between them
+_SMOOTH = 2e-5  # ridge of the spline: the lids' landmarks lie close, and an exact plate would ring between them
 
 
 def action_units() -> tuple[int, ...]:
@@ -64,7 +64,7 @@ def _mirror() -> np.ndarray:
 def landmark_shifts(au: int, side: Side = "both") -> np.ndarray:
     """How an action unit at full intensity moves the landmarks, as it is played.
 
-    The geometry's field, with the jaw held for AU12, 14 and 24, the upper lid lowered for AU7, and AU11 made by hand.
+    The geometry's field, with the jaw held for AU12, 14, 23 and 24, the upper lid lowered for AU7, and AU11 made by hand.
 
     Shapes: ``[68, 2]`` dx, dy in crop units.
 

@@ -10,15 +10,11 @@ import cv2
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.synthesis.sample import sample_portrait
 from zoo.vision.facemesh import ibug_index
 from zoo.vision.faces import Face
 from zoo.vision.landmarks import face_of, landmarks_of, map_points
 
-# NASA's portrait of Eileen Collins, cut to the head: columns 96..351, rows 0..255 of skimage.data.astronaut().
-ASTRONAUT_CUT = (slice(0, 256), slice(96, 352))
-# Found once by MTCNN (facenet-pytorch 2.6.0, min_face_size 51) in the whole picture; kept so that none is needed.
-_BOX = (179.1, 60.3, 268.2, 173.0)
-_POINTS = ((204.58, 101.08), (247.01, 103.20), (224.91, 129.53), (200.98, 139.71), (245.48, 142.41))
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _ROOM = 1.25  # of a framed portrait's side, in sides of the canonical crop
 
@@ -65,12 +61,8 @@ class Portrait:
 
 def astronaut() -> Portrait:
     """The embedded portrait (scikit-image, public domain)."""
-    from skimage.data import astronaut as picture
-
-    shift = np.array([ASTRONAUT_CUT[1].start, ASTRONAUT_CUT[0].start], np.float32)
-    face = Face(np.array(_BOX, np.float32) - np.tile(shift, 2), np.array(_POINTS, np.float32) - shift, 1.0)
-    cut = np.ascontiguousarray(picture()[ASTRONAUT_CUT])
-    return Portrait(name="astronaut", picture=cut, landmarks=landmarks_of(face))
+    picture, face = sample_portrait()
+    return Portrait(name="astronaut", picture=picture, landmarks=landmarks_of(face))
 
 
 def read_portraits(

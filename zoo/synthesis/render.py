@@ -6,7 +6,7 @@ What this cannot show: folds and shading of the skin, teeth behind lips that par
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -69,8 +69,6 @@ class Course:
 
     def still(self) -> Course:
         """The same expressions, of a head that does not move."""
-        from dataclasses import replace
-
         return replace(self, head=np.zeros_like(self.head))
 
     def to_dict(self) -> dict[str, Any]:
@@ -220,7 +218,7 @@ class Player:
         ]
         self._finer = np.ascontiguousarray(np.stack(finer, -1), np.float32)
         y, x = np.mgrid[:height, :width].astype(np.float32)
-        self._grid = np.stack([x, y], -1)
+        self._grid = np.stack([x, y])  # [2, H, W]
         self._middle = portrait.landmarks.mean(0)
 
     @property
@@ -230,14 +228,9 @@ class Player:
 
     def frame(self, course: Course, index: int) -> np.ndarray:
         """One frame as the camera gives it. Shapes: uint8 ``[H, W, 3]`` RGB."""
-        source = self._sources(course, index)
-        picture = cv2.remap(
-            self._finer,
-            (source + 0.5) * _FINER - 0.5,
-            None,
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        x, y = (self._sources(course, index) + 0.5) * _FINER - 0.5
+        seen = cv2.remap(self._finer, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        picture = np.asarray(seen, np.float32)
         picture *= np.float32(course.gain[index])
         if course.noise > 0:
             rng = np.random.default_rng([course.seed, index])
@@ -253,20 +246,14 @@ class Player:
         """True motion of each pixel of one frame until another. Shapes: float32 ``[2, H, W]`` dx, dy in pixels."""
         start = self._sources(course, first)
         leaves = -arrivals(-self._deformation(course, second))  # from the still face, where its skin goes
-        there = np.ascontiguousarray(np.moveaxis(leaves, 0, 2), np.float32)
-        at = start + cv2.remap(there, start, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        turn = self._pose(course, second)
-        moved = at @ turn[:, :2].T.astype(np.float32) + turn[:, 2].astype(np.float32)
-        return np.ascontiguousarray(np.moveaxis(moved - self._grid, 2, 0))
+        at = start + np.stack([_read(plane, *start) for plane in leaves])
+        return _carry(self._pose(course, second), at) - self._grid
 
     def landmarks(self, course: Course, index: int) -> np.ndarray:
         """True landmarks of one frame. Shapes: ``[68, 2]`` in pixels."""
         leaves = -arrivals(-self._deformation(course, index))
         x, y = self.portrait.landmarks.astype(np.float32).T
-        shifts = [
-            cv2.remap(np.ascontiguousarray(c), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).ravel()
-            for c in leaves
-        ]
+        shifts = [_read(plane, x, y).ravel() for plane in leaves]
         return map_points(self._pose(course, index), self.portrait.landmarks + np.stack(shifts, 1))
 
     def _deformation(self, course: Course, index: int) -> np.ndarray:
@@ -280,15 +267,24 @@ class Player:
         return np.column_stack([linear, self._middle - linear @ self._middle + [right, down]])
 
     def _sources(self, course: Course, index: int) -> np.ndarray:
-        """Where in the portrait each pixel of the frame was. Shapes: float32 ``[H, W, 2]``."""
-        pose = self._pose(course, index)
-        back = cv2.invertAffineTransform(pose)
-        base = self._grid @ back[:, :2].T.astype(np.float32) + back[:, 2].astype(np.float32)
-        active = any(a[index] > 0 for a in course.amplitudes.values())
-        if not active:
+        """Where in the portrait each pixel of the frame was. Shapes: float32 ``[2, H, W]`` x, y."""
+        back = np.asarray(cv2.invertAffineTransform(self._pose(course, index)))
+        base = _carry(back, self._grid)
+        if not any(a[index] > 0 for a in course.amplitudes.values()):
             return base
-        field = np.ascontiguousarray(np.moveaxis(self._deformation(course, index), 0, 2))
+        field = self._deformation(course, index)
         if np.any(course.head[index]):
-            field = cv2.warpAffine(field, back, self.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-        out: np.ndarray = base - field
-        return out
+            field = np.stack([_read(plane, *base) for plane in field])
+        return base - field
+
+
+def _read(plane: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """A smooth field between its pixels. Shapes: ``[H, W]``, twice any ``[...]`` -> float32 ``[...]``."""
+    found = cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, np.float32)
+
+
+def _carry(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Shapes: ``[2, 3]``, float32 ``[2, H, W]`` -> float32 ``[2, H, W]``."""
+    m = matrix.astype(np.float32)
+    return np.stack([m[i, 0] * points[0] + m[i, 1] * points[1] + m[i, 2] for i in (0, 1)])

@@ -53,6 +53,15 @@ class Sample:
     flow: np.ndarray  # float32 [2, FACE_SIZE, FACE_SIZE], true onset→apex motion of the aligned face, in pixels
 
 
+def sample_portrait() -> tuple[np.ndarray, Face]:
+    """The portrait, and its face. Shapes: uint8 ``[256, 256, 3]``."""
+    from skimage.data import astronaut
+
+    shift = np.array([_CUT[1].start, _CUT[0].start], np.float32)
+    face = Face(np.array(_BOX, np.float32) - np.tile(shift, 2), np.array(_POINTS, np.float32) - shift, 1.0)
+    return np.ascontiguousarray(astronaut()[_CUT]), face
+
+
 def sample_clip(*, seed: int = 0, noise: float = 1.5) -> Sample:
     """One second at 60 frames/s: the portrait's smile deepens and fades within 0.45 s (AU6 + AU12 at a third).
 
@@ -60,11 +69,7 @@ def sample_clip(*, seed: int = 0, noise: float = 1.5) -> Sample:
         seed: of the sensor noise.
         noise: its standard deviation, in grey values of 255.
     """
-    from skimage.data import astronaut
-
-    portrait = np.ascontiguousarray(astronaut()[_CUT])
-    shift = np.array([_CUT[1].start, _CUT[0].start], np.float32)
-    face = Face(np.array(_BOX, np.float32) - np.tile(shift, 2), np.array(_POINTS, np.float32) - shift, 1.0)
+    portrait, face = sample_portrait()
     truth = Truth(
         emotion="happiness", label="positive", aus=(6, 12), intensities=(0.35, 0.35), onset=15, apex=27, offset=42
     )

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.facs.action_units import conflicts
 from zoo.facs.coding import Unit
 from zoo.facs.emotions import canonical, objective_class
 from zoo.facs.geometry import Side
@@ -32,14 +33,6 @@ _LENGTHS: Mapping[Kind, tuple[float, float]] = {
     "micro": (115.0, 700.0),
     "macro": (500.0, 4000.0),
 }  # ms, whole expression
-# Pairs that cannot be shown together (FACS manual). 16 excludes the lower lip's 28, 22 and 28 the same lip's.
-EXCLUSIVE = frozenset(
-    map(
-        frozenset,
-        ((5, 43), (5, 45), (5, 46), (8, 24), (16, 28), (18, 28), (22, 28), (24, 25), (26, 27), (26, 31), (27, 31), (27, 32),
-         (28, 31), (28, 32)),
-    )
-)  # fmt: skip
 # The units that people show on one side; others join the side only where none of these is in the set.
 _ONE_SIDED = frozenset({1, 2, 10, 12, 13, 14, 15, 20})
 _JITTER = 20.0  # ms, by which the onsets of units in one expression differ
@@ -140,10 +133,8 @@ class AUScript:
         return cls(dataset=data["dataset"], emotion=data["emotion"], moves=moves)
 
 
-def conflicts(aus: Sequence[int] | frozenset[int]) -> list[tuple[int, int]]:
-    """Pairs in a set of action units that cannot be shown together."""
-    given = sorted(set(aus))
-    return [(a, b) for i, a in enumerate(given) for b in given[i + 1 :] if frozenset((a, b)) in EXCLUSIVE]
+def _clashes(aus: frozenset[int]) -> list[tuple[int, int]]:
+    return [(a.number, b.number) for a, b in conflicts(Unit(au) for au in sorted(aus))]
 
 
 def styles() -> tuple[str, ...]:
@@ -172,7 +163,7 @@ def playable(dataset: str) -> Mapping[str, Mapping[frozenset[int], int]]:
     """
     fields = set(action_units())
     table = {
-        emotion: {s: n for s, n in part.sets.items() if s <= fields and not conflicts(s)}
+        emotion: {s: n for s, n in part.sets.items() if s <= fields and not _clashes(s)}
         for emotion, part in _style(dataset).emotions.items()
     }
     return {canonical(emotion): sets for emotion, sets in table.items() if sets}
@@ -205,7 +196,7 @@ def draw(
         raise ZooError(f"{dataset} codes no {emotion!r}; its emotions are {', '.join(table)}")
     if aus is None:
         aus = _choose(rng, table[emotion])
-    elif clash := conflicts(aus):
+    elif clash := _clashes(aus):
         raise ZooError(f"AU{clash[0][0]} and AU{clash[0][1]} exclude each other (FACS manual); take one of them")
     return AUScript(dataset=dataset, emotion=emotion, moves=_moves(rng, sorted(aus), style, kind_of(dataset)))
 
@@ -223,6 +214,8 @@ def _moves(rng: np.random.Generator, aus: Sequence[int], style: Statistics, kind
     moves = []
     for au in aus:
         letter, intensity = _intensity(rng, au, kind)
+        if au == 7 and 5 in aus:  # lids that are tightened to the utmost cannot be raised
+            letter, intensity = ("D", LETTERS["D"]) if letter == "E" else (letter, intensity)
         delay = float(np.clip(rng.normal(0, _JITTER), -40, 40)) if len(aus) > 1 else 0.0
         times = {"start": delay + 40.0, "peak": delay + 40.0 + rise, "end": delay + 40.0 + total}
         parts: list[tuple[Side, float]] = [("both", 1.0)]
