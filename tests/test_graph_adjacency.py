@@ -70,6 +70,15 @@ def test_fgrmer_keeps_probabilities_and_adds_loops():
     close(got, (a @ d).T @ d)
 
 
+def test_smoothing_alone_gives_edges_to_rare_units_unless_a_joint_clip_is_asked_for():
+    def edges(**arguments):
+        return adj.cooccurrence(LABELS, tau=0.1, form="none", scale="none", **arguments) - torch.eye(4)
+
+    assert edges()[2].tolist() == [1, 1, 0, 1]  # (0 + 0.5) / (2 + 1) of units that never came with it
+    assert edges(min_joint=1)[2].tolist() == [1, 0, 0, 0]
+    assert edges(min_joint=2).nonzero().tolist() == [[0, 1], [1, 0]]
+
+
 def test_a_threshold_of_zero_makes_no_edges_from_nothing():
     got = adj.cooccurrence(LABELS, smoothing=0, tau=0.0, form="none", scale="none")
     close(got, (GIVEN_ROW > 0).double() + torch.eye(4))

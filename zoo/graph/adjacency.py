@@ -149,6 +149,7 @@ def from_counts(
     direction: Direction = "given_row",
     form: Reweight = "paper",
     scale: Normalise = "ml_gcn",
+    min_joint: int = 0,
 ) -> Tensor:
     """As :func:`cooccurrence`, from counts. Shapes: ``[A, A]`` -> float ``[A, A]``."""
     for name, value, allowed in (("direction", direction, Direction), ("form", form, Reweight),
@@ -156,6 +157,7 @@ def from_counts(
         if value not in get_args(allowed):
             raise ZooError(f"{name} of the adjacency is {value!r}; known: {', '.join(get_args(allowed))}")
     table = conditional(joint, shown, smoothing=smoothing, direction=direction)
+    table = torch.where(torch.as_tensor(joint, dtype=torch.float64) >= min_joint, table, 0.0)
     edges = table if tau is None else ((table >= tau) & (table > 0)).to(table.dtype)
     return normalise(reweight(edges, p=p, form=form), scale).to(torch.get_default_dtype())
 
@@ -169,6 +171,7 @@ def cooccurrence(
     direction: Direction = "given_row",
     form: Reweight = "paper",
     scale: Normalise = "ml_gcn",
+    min_joint: int = 0,
 ) -> Tensor:
     """Edges between units that occur together, counted on the training clips of a fold (ML-GCN's recipe).
 
@@ -184,11 +187,13 @@ def cooccurrence(
         direction: of the probabilities; ``scale="ml_gcn"`` then transposes, as the published code does.
         form: see :func:`reweight`.
         scale: see :func:`normalise`.
+        min_joint: clips that must show both units before there is an edge. Smoothing alone gives edges to units that are rarer
+            than ``smoothing / tau`` clips; 1 takes those away.
 
     Shapes: ``[M, A]`` -> float ``[A, A]``, entry [i, j] the weight with which unit i takes from unit j.
     """
     return from_counts(*joint_counts(au_labels), smoothing=smoothing, tau=tau, p=p, direction=direction, form=form,
-                       scale=scale)  # fmt: skip
+                       scale=scale, min_joint=min_joint)  # fmt: skip
 
 
 def prior(
@@ -201,6 +206,7 @@ def prior(
     direction: Direction = "given_row",
     form: Reweight = "paper",
     scale: Normalise = "ml_gcn",
+    min_joint: int = 0,
 ) -> Tensor:
     """As :func:`cooccurrence`, from the published annotations of a data set (:func:`zoo.facs.statistics.joint_counts`).
 
@@ -213,7 +219,7 @@ def prior(
 
     counts = statistics.joint_counts(aus, source)
     return from_counts(torch.tensor(counts), smoothing=smoothing, tau=tau, p=p, direction=direction, form=form,
-                       scale=scale)  # fmt: skip
+                       scale=scale, min_joint=min_joint)  # fmt: skip
 
 
 def signed(au_labels: Array, *, positive: float = 0.05, negative: float = 0.5) -> Tensor:
