@@ -246,8 +246,11 @@ def make_optimiser(
         case "constant":
             return optimiser, None
         case "onecycle":
-            # one step more than there are: the scheduler steps once after the last batch
-            return optimiser, torch.optim.lr_scheduler.OneCycleLR(optimiser, h["lr"], total_steps=steps + 1, pct_start=0.2)
+            # one step more than there are: the scheduler steps once after the last batch; a rise of no length divides by zero
+            total = steps + 1
+            return optimiser, torch.optim.lr_scheduler.OneCycleLR(
+                optimiser, h["lr"], total_steps=total, pct_start=max(0.2, 2 / total)
+            )
         case _:
             return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
 
