@@ -62,11 +62,11 @@ class LandmarkFile:
         if twice or (numbers < 0).any():
             raise DataError(f"{self.path}: frame numbers must be unique and not negative; {twice} occur twice")
         self._row = {int(number): row for row, number in enumerate(numbers)}
-        self._bad = ~np.isfinite(self.points).reshape(len(self.points), -1).all(1)
-        if self._bad.any():
-            named = ", ".join(str(n) for n in numbers[self._bad][:5]) + (", …" if self._bad.sum() > 5 else "")
+        self._bad: list[bool] = [not np.isfinite(frame).all() for frame in self.points]
+        if bad := [int(number) for number, missing in zip(numbers, self._bad, strict=True) if missing]:
+            named = ", ".join(map(str, bad[:5])) + (", …" if len(bad) > 5 else "")
             self.warnings.append(
-                f"{self.path.name}: no valid landmarks in {self._bad.sum()} of {len(points)} frames ({named})"
+                f"{self.path.name}: no valid landmarks in {len(bad)} of {len(points)} frames ({named})"
             )
 
     def landmarks(self, rgb: np.ndarray, face: Face | None = None, *, index: int = 0) -> np.ndarray:
@@ -78,7 +78,7 @@ class LandmarkFile:
                 f"{self.frames.min()} to {self.frames.max()}, counted from 0"
             )
         if self._bad[row]:
-            missing = int((~np.isfinite(self.points[row])).any(-1).sum())
+            missing = 68 - int(np.isfinite(self.points[row]).all(-1).sum())
             raise DataError(
                 f"{self.path}: the landmarks of frame {index} are not valid ({missing} of 68 points are not finite, or the file "
                 f"marks them as failed); correct or interpolate them, or leave that frame out"
