@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "zoo"
 FREE = {"errors", "types", "_version"}  # the nouns; everybody may know them
 MAY = {
     "facs": set(), "vision": {"facs"}, "features": {"vision", "facs"}, "graph": {"facs", "vision", "report", "data", "weights", "models", "predictor"},
-    "spotting": {"vision", "facs", "metrics_spotting", "weights", "models", "registry", "inputs", "report"},
+    "spotting": {"vision", "facs", "metrics_spotting", "weights", "models", "registry", "inputs", "report", "result"},
     "magnification": {"vision", "facs", "weights", "models", "registry", "synthesis", "report"},
     "models": {"graph", "facs", "registry"}, "inputs": {"vision", "facs", "weights", "models"}, "data": {"inputs", "facs", "registry"},
     "synthesis": {"vision", "facs", "data", "graph"}, "metrics": set(), "metrics_spotting": {"metrics"}, "registry": {"models", "weights"}, "hub": set(), "publish": {"hub", "weights"},

@@ -29,8 +29,10 @@ ROOM_COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("zoo.train.sweep_command", "search settings by a wandb sweep file, without a server"),
     "compare": ("zoo.train.compare_command", "do two runs differ? paired, on the same clips"),
     "push": ("zoo.publish:push_command", "publish a checkpoint on a model hub"),
+    "export": ("zoo.export", "write weights as ONNX or .pt2"),
     "pull": ("zoo.publish:pull_command", "fetch a checkpoint from a model hub"),
     "graph": ("zoo.graph.command", "draw a graph of action units over a face"),
+    "spot": ("zoo.spotting.command", "find micro- and macro-expressions in a long video"),
     "magnify": ("zoo.magnification.command", "make small motion in a video large, with a figure"),
     "synth": ("zoo.synthesis.command", "play micro-expressions on portraits, write a synthetic data set"),
 }

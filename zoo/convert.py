@@ -11,22 +11,25 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import WeightError, ZooError
+from zoo.errors import WeightError, ZooError, missing_extra
 from zoo.registry import create_model, entries, unknown
 from zoo.types import MEGC_CLASSES
 from zoo.weights import load_state, save, sha256
 
+HDF5 = b"\x89HDF\r\n\x1a\n"  # how such a file begins
+
 
 def convert(arch: str, source: str | Path, out: str | Path) -> Path:
-    """Write a checkpoint folder from an author's PyTorch state dict.
+    """Write a checkpoint folder from an author's PyTorch state dict, or from the weights of a Keras model.
 
     Args:
-        arch: an architecture with a converter (``ststnet``).
-        source: the ``.pth`` file.
+        arch: an architecture with a converter (``ststnet``, ``softnet``).
+        source: the ``.pth`` file, or the ``.hdf5`` or ``.h5`` that Keras wrote.
         out: folder to write; ``zoo.load("local-dir:OUT")`` opens it.
 
     Raises:
-        WeightError: not a state dict of that architecture. ZooError: no such converter, or ``out`` cannot be written.
+        WeightError: not the weights of that architecture. ZooError: no such converter, or ``out`` cannot be written.
+        MissingExtra: h5py, which opens Keras files, is not installed.
     """
     known = entries()
     if arch not in known:
@@ -71,7 +74,10 @@ def _read(path: Path) -> dict[str, Any]:
     import torch
 
     if not path.is_file():
-        raise WeightError(f"{path} does not exist; wanted the authors' state dict (.pth)")
+        raise WeightError(f"{path} does not exist; wanted the authors' state dict (.pth) or Keras weights (.hdf5)")
+    with path.open("rb") as file:
+        if file.read(len(HDF5)) == HDF5:
+            return _read_keras(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
@@ -84,3 +90,35 @@ def _read(path: Path) -> dict[str, Any]:
             f"{path} holds a {type(state).__name__}, wanted a state dict of tensors (torch.save(model.state_dict(), …))"
         )
     return state
+
+
+def _read_keras(path: Path) -> dict[str, Any]:
+    """All weights of a model in Keras's hdf5 layouts: whole models, and weights alone, of Keras 2 and 3; no optimiser state."""
+    import numpy as np
+    import torch
+
+    try:
+        import h5py
+    except ImportError:
+        raise missing_extra("keras", "h5py", "opening Keras weights") from None
+    found: dict[str, Any] = {}
+
+    def take(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape is not None and "optimizer" not in name:
+            values = np.asarray(item, np.float32)
+            if not np.isfinite(values).all():
+                raise WeightError(f"{path}: {name} holds values that are no numbers; copy the file again")
+            found[name] = torch.from_numpy(values)
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.get("model_weights", file).visititems(take)
+    except WeightError:
+        raise
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise WeightError(
+            f"{path} is no readable hdf5 file ({str(error).splitlines()[0][:120]}); copy it again"
+        ) from None
+    if not found:
+        raise WeightError(f"{path} holds no weights; wanted what Keras's save_weights or save wrote")
+    return found
