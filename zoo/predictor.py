@@ -223,7 +223,7 @@ def _finish(
     training = net.training
     with _timed(watch, "model"), torch.inference_mode():
         net.eval()
-        weight = next(net.parameters())
+        weight = next(net.parameters(), torch.zeros(()))  # an exported model shows none
         logits = net(torch.from_numpy(x)[None].to(weight.device, weight.dtype))[0]
         net.train(training)
     probabilities = tuple(torch.softmax(logits.double().cpu(), 0).tolist())
@@ -258,12 +258,16 @@ def _finish(
     )
 
 
-def _model(model: str | ZooModel) -> ZooModel:
-    if isinstance(model, str):
-        from zoo.weights import load
+def _model(model: str | ZooModel) -> Any:
+    if not isinstance(model, str):
+        return model
+    if model.endswith((".onnx", ".pt2")):
+        from zoo.export import open_exported
 
-        return load(model)
-    return model
+        return open_exported(model)
+    from zoo.weights import load
+
+    return load(model)
 
 
 def _window(onset: int | None, apex: int | None, reader: MediaReader) -> tuple[int | None, int | None]:
