@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo.facs import geometry
 from zoo.vision.faces import FACE_SIZE, Face, FaceDetector, align, outside, similarity
+from zoo.vision.people import same_face
 from zoo.vision.video import Frame
 
 
@@ -25,7 +26,7 @@ class AlignedFace:
 
 
 class FaceTrack:
-    """Follow the largest face through a stream, holding one alignment for as long as the head keeps still.
+    """Follow the largest face of the first look through a stream, holding one alignment for as long as the head keeps still.
 
     A detector that ran on every frame would jitter by more than a micro-expression moves. So it looks every ``stride``
     frames, and whenever the crop suddenly looks different; in between the similarity of the segment is kept. When the
@@ -45,7 +46,7 @@ class FaceTrack:
     Attributes (final once the stream is exhausted):
         checked, lost: numbers of the frames looked at, and of those among them without a face.
         skipped: numbers of the frames given up.
-        others: most faces seen beside the largest.
+        others: most faces seen beside the one followed.
         moved: largest movement within a segment, as a fraction of the distance between the eyes.
         residual, interocular: of the first alignment: misfit in crop units, and frame pixels between the eyes.
         outside: largest share of a crop that lay beyond the frame.
@@ -142,7 +143,7 @@ class FaceTrack:
             self._near = None
             return None
         self.others = max(self.others, len(faces) - 1)
-        self._near = max(faces, key=lambda face: face.area)
+        self._near = same_face(faces, self._near)
         return self._near
 
     def _align(self, frame: Frame, matrix: np.ndarray) -> np.ndarray:
