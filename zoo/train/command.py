@@ -64,13 +64,25 @@ def loso(argv: Sequence[str]) -> int:
     if arguments.baseline:
         return baseline(arguments.baseline, overrides, out=arguments.out)
     return loso(
-        arguments.config, overrides, seeds=arguments.seeds, folds=_names(arguments.folds), out=arguments.out,
+        arguments.config, overrides, seeds=arguments.seeds, folds=names(arguments.folds), out=arguments.out,
         media=arguments.wandb_media, fold_runs=arguments.wandb_folds, **_shared(arguments),
     )  # fmt: skip
 
 
 def cv(argv: Sequence[str]) -> int:
     """``zoo cv``."""
+    arguments, overrides = cv_parser().parse_known_args(argv)
+    _seeds(arguments.seeds)
+    from zoo.train.commands import cv
+
+    return cv(
+        arguments.config, overrides, parts=arguments.parts, held_out=names(arguments.hold_out), seeds=arguments.seeds,
+        out=arguments.out, **_shared(arguments),
+    )  # fmt: skip
+
+
+def cv_parser() -> argparse.ArgumentParser:
+    """Of ``zoo cv``; the command of a sweep file is read by it too."""
     parser = argparse.ArgumentParser(
         prog="zoo cv",
         description="Cross-validate a recipe over whole persons, to choose between settings before `zoo loso`.",
@@ -90,14 +102,7 @@ def cv(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/RECIPE-cv)")
     _places(parser)
     _talk(parser)
-    arguments, overrides = parser.parse_known_args(argv)
-    _seeds(arguments.seeds)
-    from zoo.train.commands import cv
-
-    return cv(
-        arguments.config, overrides, parts=arguments.parts, held_out=_names(arguments.hold_out), seeds=arguments.seeds,
-        out=arguments.out, **_shared(arguments),
-    )  # fmt: skip
+    return parser
 
 
 def _config(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -110,6 +115,11 @@ def _config(parser: argparse.ArgumentParser, *, required: bool) -> None:
 def _places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes, one thread each (default 1; 0: in this process)"
+    )
+    parser.add_argument(
+        "--parallel",
+        action="store_true",
+        help="fit many folds of a small model at once; the same results, but for rounding",
     )
     parser.add_argument(
         "--engine", default="", metavar="NAME",
@@ -134,10 +144,12 @@ def _media(parser: argparse.ArgumentParser) -> None:
 def _shared(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "workers": arguments.workers, "engine": arguments.engine, "silent": arguments.quiet, "wandb": arguments.wandb,
+        "parallel": arguments.parallel,
     }  # fmt: skip
 
 
-def _names(text: str) -> list[str]:
+def names(text: str) -> list[str]:
+    """Of a comma-separated list."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 

@@ -96,8 +96,9 @@ def compare(runs: Sequence[Run], *, resamples: int = 10_000, seed: int = 0) -> d
         seed: of the bootstrap.
 
     Returns:
-        JSON-plain: ``runs`` (scores), ``pairs`` (per other run and part, full and per data set: difference, interval, p of UF1
-        and UAR; McNemar; tests over seeds; difference at each person), ``notes``. ``p_holm`` is corrected for the number of pairs.
+        JSON-plain: ``runs`` (scores), ``pairs`` (per other run and part, full and per data set: difference, interval, p of
+        UF1 and UAR; McNemar; tests over seeds; difference at each person), ``notes``. ``p_holm``
+        is corrected for the number of pairs.
 
     Raises:
         ProtocolError: fewer than two runs, or runs of other clips, labels, classes or folds.

@@ -1,7 +1,7 @@
 """More machines: SLURM through submitit, and Ray, each an ordinary ``concurrent.futures.Executor`` over the same jobs.
 
-A node that dies looks like a broken pool (:class:`concurrent.futures.BrokenExecutor`), so :class:`zoo.train.launch.Workers` runs its
-job once more, elsewhere. Results are files: ``--out`` and the data must lie on a disk that all machines share.
+A node that dies looks like a broken pool (:class:`concurrent.futures.BrokenExecutor`), so :class:`zoo.train.launch.Workers` runs
+its job once more, elsewhere. Results are files: ``--out`` and the data must lie on a disk that all machines share.
 """
 
 from __future__ import annotations

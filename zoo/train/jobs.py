@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,8 @@ from zoo.registry import unknown
 from zoo.train.store import read_json, result_path, versions, write_json
 from zoo.types import InputSpec
 
+# fields of the data module that decide a fit, and are handed to it
+OPTIONS = ("batch_size", "mirror", "shift", "balanced", "augment", "order", "drop_last")
 Config = Mapping[str, Any]  # plain: {"model": {...}, "data": {...}, "trainer": {...}}
 # Fields that came later count only where they are used, so that older results keep their digest.
 _LATER: Mapping[str, Mapping[str, Any]] = {
@@ -53,6 +56,10 @@ def config_digest(config: Config) -> str:
 def fit_seed(seed: int, fold: str) -> int:
     """Seed of one fit. Depends on nothing but its arguments: not on the worker, nor on the order of the folds."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{fold}".encode()).digest()[:4], "big")
+
+
+class Diverged(ProtocolError):
+    """A training whose logits are no numbers any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,20 +109,36 @@ class Job:
     out: str  # run folder
     split: str  # digest of the split
     inner: Inner | None = None
+    parallel: bool = False  # its folds at once, see zoo.train.stacked
 
     def run(self) -> int:
         """Fit and predict what has no result yet; returns the number of folds of the job."""
-        for fold in self.folds:
-            path = result_path(Path(self.out), self.seed, fold)
-            if not path.is_file():
-                write_json(path, self.fit(fold))
+        paths = {fold: result_path(Path(self.out), self.seed, fold) for fold in self.folds}
+        absent = [fold for fold, path in paths.items() if not path.is_file()]
+        for result in self.fit_parallel(absent) if self.parallel else map(self.fit, absent):
+            write_json(paths[result["fold"]], result)
         return len(self.folds)
+
+    def fit_parallel(self, folds: Sequence[str]) -> list[dict[str, Any]]:
+        """As :meth:`fit`, of several folds at once."""
+        from zoo.train.stacked import fit_stacked
+        from zoo.train.task import RecognitionTask
+
+        started = time.perf_counter()
+        prepared = self._inputs(RecognitionTask(**self.config["model"]).input_spec)
+        outcomes = fit_stacked(self.config, prepared, [(fold, fit_seed(self.seed, fold)) for fold in folds])
+        seconds = (time.perf_counter() - started) / max(len(folds), 1)
+        return [self._result(o.fold, prepared, o.rows, o.truth, o.logits, o.losses, seconds) for o in outcomes]
+
+    def _inputs(self, spec: InputSpec) -> Any:
+        keep = bool(self.config["data"].get("augment"))
+        return _prepared(Source.of(self.config["data"]), json.dumps(spec.to_dict(), sort_keys=True), keep, self.inner)
 
     def fit(self, fold: str) -> dict[str, Any]:
         """Fit one fold, predict the clips it holds out.
 
         Raises:
-            ProtocolError: the training diverged.
+            Diverged: the logits are no numbers.
             KeyboardInterrupt: Ctrl-C, also where Lightning has caught it.
         """
         import pytorch_lightning as pl
@@ -129,14 +152,8 @@ class Job:
         number = fit_seed(self.seed, fold)
         torch.manual_seed(number)
         task = RecognitionTask(**self.config["model"])
-        spec = json.dumps(task.input_spec.to_dict(), sort_keys=True)
-        keep = bool(self.config["data"].get("augment"))
-        prepared = _prepared(Source.of(self.config["data"]), spec, keep, self.inner)
-        options = {
-            k: v
-            for k, v in self.config["data"].items()
-            if k in ("batch_size", "mirror", "shift", "balanced", "augment")
-        }
+        prepared = self._inputs(task.input_spec)
+        options = {k: v for k, v in self.config["data"].items() if k in OPTIONS}
         data = FlowMapsDataModule(fold=fold, seed=number, prepared=prepared, **options)
         curve = loss_curve()
         trainer = pl.Trainer(
@@ -154,22 +171,35 @@ class Job:
         with interruptible(trainer):
             trainer.fit(task, datamodule=data)
             rows, truth, logits = collect(trainer.predict(task, datamodule=data))
-        if not bool(torch.isfinite(logits).all()):
-            raise ProtocolError(
+        seconds = time.perf_counter() - started
+        return self._result(fold, prepared, rows.tolist(), truth.tolist(), logits.tolist(), curve.epochs, seconds)
+
+    def _result(
+        self,
+        fold: str,
+        prepared: Any,
+        rows: Sequence[int],
+        truth: Sequence[int],
+        logits: Sequence[Sequence[float]],
+        losses: Sequence[float],
+        seconds: float,
+    ) -> dict[str, Any]:
+        if not all(math.isfinite(value) for row in logits for value in row):
+            raise Diverged(
                 f"fold {fold}, seed {self.seed}: the logits are no numbers; the training diverged, lower model.lr"
             )
         keys = prepared.data.keys
         return {
             "seed": self.seed,
             "fold": fold,
-            "keys": [keys[i] for i in rows.tolist()],
-            "truth": truth.tolist(),
-            "logits": logits.tolist(),
-            "loss": curve.epochs,
+            "keys": [keys[i] for i in rows],
+            "truth": list(truth),
+            "logits": [list(row) for row in logits],
+            "loss": list(losses),
             "config": config_digest(self.config),
             "inputs": prepared.data.digest,
             "split": self.split,
-            "seconds": round(time.perf_counter() - started, 3),
+            "seconds": round(seconds, 3),
             "versions": versions(),
         }
 

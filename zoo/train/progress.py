@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -43,21 +44,27 @@ class Progress:
         if not self.quiet:
             self.console.print(text, style=style or None, highlight=False, soft_wrap=True)
 
-    def track(self, name: str) -> Callable[..., None]:
-        """A function ``(done, total, note="")`` that shows how far ``name`` has come."""
+    def track(self, name: str, *, within: bool = False) -> Callable[..., None]:
+        """A function ``(done, total, note="")`` that shows how far ``name`` has come.
+
+        Args:
+            name: what advances.
+            within: it begins again and again inside something else: as plain lines, only what takes long is told.
+        """
         if self.quiet:
             return lambda done, total, note="": None
         if self._bars is not None:
             task, bars = self._bars.add_task(name, total=None, note=""), self._bars
             return lambda done, total, note="": bars.update(task, completed=done, total=total, note=note)
-        return _Lines(name, self.every, lambda text: self.console.print(text, highlight=False, soft_wrap=True))
+        write = partial(self.console.print, highlight=False, soft_wrap=True)
+        return _Lines(name, self.every, write, within)
 
 
 class _Lines:
     """``folds 34/340 (10 %), 2 min left``: at the start, every few seconds, at the end."""
 
-    def __init__(self, name: str, every: float, write: Callable[[str], None]) -> None:
-        self.name, self.every, self.write = name, every, write
+    def __init__(self, name: str, every: float, write: Callable[[str], None], within: bool = False) -> None:
+        self.name, self.every, self.write, self.within = name, every, write, within
         self.started, self.last, self.first = time.monotonic(), float("-inf"), 0
         self.seen: tuple[int, int] | None = None
 
@@ -66,9 +73,9 @@ class _Lines:
         if total is None or (done, total) == self.seen:
             return
         if self.seen is None or total != self.seen[1] or done < self.seen[0]:  # another pass over something
-            self.started, self.first, self.last = now, done, float("-inf")
+            self.started, self.first, self.last = now, done, now if self.within else float("-inf")
         self.seen = (done, total)
-        if done < total and now - self.last < self.every:
+        if now - self.last < self.every and (self.within or done < total):
             return
         self.last = now
         fresh = done - self.first
