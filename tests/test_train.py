@@ -22,7 +22,8 @@ from zoo.train.folds import config_digest, fit_seed, result_path, run_loso
 from zoo.train.recipe import parse, plain_config, recipes_dir
 from zoo.train.task import RecognitionTask
 
-RECIPES = sorted(p.stem for p in recipes_dir().glob("*.yaml"))
+# recipes on synthetic people read a manifest, see test_synthesis_recipes
+RECIPES = sorted(p.stem for p in recipes_dir().glob("*.yaml") if not p.stem.endswith("_synthetic"))
 TINY = ["--data.complete", "false", "--data.batch_size", "16", "--trainer.max_epochs", "1"]
 
 
@@ -71,7 +72,9 @@ def test_every_recipe_trains_through_the_command(recipe, megc_folder, tmp_path, 
 
 
 def test_shipped_recipes_cover_the_published_weights():
-    assert {n.removesuffix(".megc2019") + "_megc2019" for n in zoo.list_models("*", pretrained=True)} <= set(RECIPES)
+    assert {n.removesuffix(".megc2019") + "_megc2019" for n in zoo.list_models("*.megc2019", pretrained=True)} <= set(
+        RECIPES
+    )
 
 
 def test_overlay_and_dotted_overrides(tmp_path):

@@ -143,7 +143,7 @@ def test_published_weights_load_and_answer(name):
     assert (folder / "model.safetensors").stat().st_size <= 25e6
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", [n for n in PUBLISHED if n.endswith(".megc2019")])
 def test_card_tells_what_the_record_says(name):
     entry, card = weights.index()[name], (weights.checkpoints_dir() / name / "README.md").read_text()
     record = json.loads((weights.checkpoints_dir() / name / "config.json").read_text())["record"]
