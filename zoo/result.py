@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zoo.errors import ZooError
 from zoo.types import FlowMap, InputSpec, Interval, Prediction
+
+if TYPE_CHECKING:
+    from zoo.spotting.events import Found, Spotting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +29,29 @@ class FaceInfo:
     others: int = 0  # most faces seen beside the largest, which was followed
     moved: float = 0.0  # of the distance between the eyes, largest movement under one alignment
     interocular: float | None = None  # pixels between the eyes in the video
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RecognisedEvent:
+    """One interval that was spotted in a long video, and what the model made of it."""
+
+    event: Found  # when, of which kind, how far above the threshold
+    prediction: Prediction
+    face: np.ndarray  # uint8 [84, 84, 3] RGB, the apex
+
+    def to_dict(self, fps: float | None) -> dict[str, Any]:
+        """An entry of ``events`` in ``prediction.json``."""
+        e, p = self.event, self.prediction
+        moments = {"onset": e.onset, "apex": e.apex, "offset": e.offset}
+        return {
+            **moments,
+            **{f"{name}_seconds": _round(frame / fps) if fps else None for name, frame in moments.items()},
+            "kind": e.kind,
+            "score": round(e.score, 3),
+            "label": p.label,
+            "probabilities": [round(v, 6) for v in p.probabilities],
+            "aus": {str(unit): round(value, 6) for unit, value in p.aus},
+        }
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +76,9 @@ class Result:
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)  # spent, by stage
     truth: Mapping[str, Any] | None = None  # what a synthetic clip shows
+    # of a long video, in which expressions were spotted first; prediction, interval and faces are then those of the strongest
+    spotting: Spotting | None = None
+    events: tuple[RecognisedEvent, ...] = ()  # in order of time
 
     @property
     def synthetic(self) -> bool:
@@ -80,6 +109,7 @@ class Result:
                 "onset_seconds": _round(self.times[0]),
                 "apex_seconds": _round(self.times[1]),
             },
+            "events": [event.to_dict(self.fps) for event in self.events],
             "clear_peak": self.clear,
             "fps": self.fps,
             "n_frames": self.n_frames,
@@ -104,11 +134,13 @@ class Result:
 
 
 def save(result: Result, out: str | Path) -> tuple[Path, Path]:
-    """Write ``prediction.json`` and ``prediction.png``, each whole or not at all.
+    """Write ``prediction.json`` and ``prediction.png``, and of a long video ``timeline.png``, each whole or not at all.
 
     The JSON holds: ``source``, ``model``, ``label``, ``classes``, ``probabilities`` (in the order of the classes);
     ``synthetic`` and ``truth`` (emotion, label, aus, intensities, onset, apex, offset; null for real footage);
-    ``interval`` (onset and apex as frame numbers from 0 and in seconds, and who chose them); ``clear_peak``; ``fps``
+    ``interval`` (onset and apex as frame numbers from 0 and in seconds, and who chose them); ``events`` (of a long video: each
+    interval spotted, with onset, apex and offset in frames and seconds, kind micro or macro, score, label, probabilities, aus;
+    the fields above are those of the strongest; empty where the clip is short or the moment was given); ``clear_peak``; ``fps``
     (null if unknown); ``n_frames`` read; ``motion`` (unit, lag, and the curve with one number or null per frame); ``face``
     (how it was followed, see :class:`FaceInfo`); ``warnings``; ``input_spec``; ``seconds`` by stage; ``versions``; ``notice``.
 
@@ -119,11 +151,17 @@ def save(result: Result, out: str | Path) -> tuple[Path, Path]:
 
     folder = writable(out)
     text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    targets = folder / "prediction.json", folder / "prediction.png"
-    half = folder / ".prediction.json.part", folder / ".prediction.part.png"
+    names = ["prediction.json", "prediction.png", *(["timeline.png"] if result.spotting is not None else [])]
+    targets = [folder / name for name in names]
+    half = [folder / f".part.{name}" for name in names]
     try:
         half[0].write_text(text, encoding="utf-8")
         prediction_figure(result, half[1])
+        if result.spotting is not None:
+            from zoo.spotting.figure import Moment, timeline_figure
+
+            moments = [Moment(e.event, e.face, f"{e.prediction.label} ({e.event.kind})") for e in result.events]
+            timeline_figure(result.spotting, half[2], moments=moments)
         for part, target in zip(half, targets, strict=True):
             part.replace(target)
     except OSError as error:
@@ -131,7 +169,7 @@ def save(result: Result, out: str | Path) -> tuple[Path, Path]:
     finally:
         for part in half:
             part.unlink(missing_ok=True)
-    return targets
+    return targets[0], targets[1]
 
 
 def writable(out: str | Path) -> Path:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 
-from zoo.errors import FaceError
 from zoo.spotting.events import Curve, Found, kind_of, runs
 from zoo.spotting.regions import moved, names
 from zoo.spotting.stream import SteadyFace
@@ -37,6 +36,9 @@ class FlowSpotter:
     Args:
         fps: frames per second.
         settle: seconds after an event until it is told; more lets long expressions be seen whole.
+
+    Attributes:
+        strongest: frame and amplitude of the largest excursion told so far, above the threshold or not; None at first.
     """
 
     def __init__(self, fps: float, *, settle: float = SETTLE_SECONDS) -> None:
@@ -54,6 +56,7 @@ class FlowSpotter:
         self._told = -1  # last frame of the last event
         self._done: list[tuple[int, float, float]] = []  # frame, amplitude, threshold
         self._fresh = 0  # measurements since the last look
+        self.strongest: tuple[int, float] | None = None
 
     def add(self, face: SteadyFace) -> list[Found]:
         """Take the next face; gives the events that have become certain by it, mostly none."""
@@ -94,13 +97,6 @@ class FlowSpotter:
                     values[inside], line[inside] = np.interp(inside, at, a), np.interp(inside, at, t)
         return Curve(name="distance from rest, % of the distance between the eyes", values=values, threshold=line)
 
-    def strongest(self) -> tuple[int, float]:
-        """Frame and amplitude of the largest excursion told so far, above the threshold or not. Raises FaceError without any."""
-        if not self._done:
-            raise FaceError("the face is seen in no two frames of one stretch")
-        frame, value, _ = max(self._done, key=lambda entry: entry[1])
-        return frame, value
-
     def _look(self, settle: float) -> list[Found]:
         if len(self._index) < 2:
             return []
@@ -124,11 +120,15 @@ class FlowSpotter:
                     self._told = event.offset
         known = self._done[-1][0] if self._done else -1
         told = int(np.searchsorted(index, end, side="right"))
-        self._done += [
+        fresh = [
             (int(i), float(a), float(t))
             for i, a, t in zip(index[:told], amplitude[:told], line[:told], strict=True)
             if i > known
         ]
+        self._done += fresh
+        for frame, value, _ in fresh:
+            if self.strongest is None or value > self.strongest[1]:
+                self.strongest = frame, value
         keep = round(WINDOW_SECONDS * self._rate)
         for column in (self._index, self._path, self._head, self._segment):
             del column[:-keep]

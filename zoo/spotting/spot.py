@@ -156,7 +156,7 @@ def _as_face(frame: Frame, size: int) -> SteadyFace:
     if grey.shape != (size, size):
         way = cv2.INTER_AREA if min(grey.shape) > size else cv2.INTER_LINEAR
         grey = cv2.resize(grey, (size, size), interpolation=way)
-    return SteadyFace(frame.index, frame.time, grey, 1, frame.rgb)
+    return SteadyFace(frame.index, frame.time, 1, grey=grey, colour=frame.rgb)
 
 
 def _spotter(

@@ -28,20 +28,34 @@ CREEP = 0.02  # likewise: a smaller movement of the head is left to the spotter,
 
 
 class SteadyFace:
-    """The face of one frame, cut out of it; colour is made when it is asked for.
+    """The face of one frame, cut out of it; what is not asked for is not made.
 
     Attributes:
-        index, time: of the frame; seconds, or None.
-        grey: uint8 ``[size, size]``.
+        index: of the frame.
+        time: of the frame in seconds, or None.
         segment: faces of different segments were aligned from scratch and must not be compared.
     """
 
-    __slots__ = ("__dict__", "_colour", "grey", "index", "segment", "time")
-
     def __init__(
-        self, index: int, time: float | None, grey: np.ndarray, segment: int, colour: Planes | np.ndarray | None
+        self,
+        index: int,
+        time: float | None,
+        segment: int,
+        *,
+        grey: np.ndarray | None = None,
+        colour: Planes | np.ndarray | None = None,
     ) -> None:
-        self.index, self.time, self.grey, self.segment, self._colour = index, time, grey, segment, colour
+        self.index, self.time, self.segment, self._grey, self._colour = index, time, segment, grey, colour
+
+    @property
+    def grey(self) -> np.ndarray:
+        """Shapes: uint8 ``[size, size]``."""
+        if self._grey is not None:
+            return self._grey
+        if isinstance(self._colour, Planes):
+            return self._colour.grey
+        assert self._colour is not None
+        return cv2.cvtColor(self._colour, cv2.COLOR_RGB2GRAY)
 
     @cached_property
     def small(self) -> np.ndarray:
@@ -190,12 +204,11 @@ class SteadyTrack:
         colour: Planes | np.ndarray | None = None
         if self._colour:
             colour = _cut_planes(frame.planes, self._matrix) if frame.planes else align(frame.rgb, self._matrix)
-        if isinstance(colour, Planes) and self._size == FACE_SIZE:
-            grey = colour.grey
-        else:
+        grey = None
+        if colour is None or self._size != FACE_SIZE:
             grey = align(frame.grey, resized(self._matrix, self._size / FACE_SIZE), self._size)
         self.seconds["align"] += time.perf_counter() - begin
-        return SteadyFace(frame.index, frame.time, grey, self.segments, colour)
+        return SteadyFace(frame.index, frame.time, self.segments, grey=grey, colour=colour)
 
 
 def resized(matrix: np.ndarray, factor: float) -> np.ndarray:
