@@ -31,6 +31,7 @@ ROOM_COMMANDS: dict[str, tuple[str, str]] = {
     "push": ("zoo.publish:push_command", "publish a checkpoint on a model hub"),
     "export": ("zoo.export", "write weights as ONNX or .pt2"),
     "pull": ("zoo.publish:pull_command", "fetch a checkpoint from a model hub"),
+    "audit": ("zoo.audit.command", "what stands behind a score: halves of the face, groups, regions, action units"),
     "graph": ("zoo.graph.command", "draw a graph of action units over a face"),
     "spot": ("zoo.spotting.command", "find micro- and macro-expressions in a long video"),
     "magnify": ("zoo.magnification.command", "make small motion in a video large, with a figure"),

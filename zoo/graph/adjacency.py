@@ -230,8 +230,22 @@ def signed(au_labels: Array, *, positive: float = 0.05, negative: float = 0.5) -
     Shapes: ``[M, A]`` -> float ``[A, A]``; [i, j] is how the presence of unit j bears on unit i.
     """
     joint, shown = joint_counts(au_labels)
-    labels = torch.as_tensor(au_labels).to(torch.float64)
-    known = (~labels.isnan()).sum(0).to(torch.float64)
+    known = (~torch.as_tensor(au_labels).to(torch.float64).isnan()).sum(0)
+    return _signed(joint, shown, known, positive=positive, negative=negative)
+
+
+def signed_prior(
+    aus: Sequence[int], source: str = "pooled", *, positive: float = 0.05, negative: float = 0.5
+) -> Tensor:
+    """As :func:`signed`, from the published annotations of a data set; see :func:`prior`. Shapes: A numbers -> ``[A, A]``."""
+    from zoo.facs import statistics
+
+    counts = torch.tensor(statistics.joint_counts(aus, source)).to(torch.float64)
+    clips = torch.full((len(counts),), statistics.clip_count(source))
+    return _signed(counts, None, clips, positive=positive, negative=negative)
+
+
+def _signed(joint: Tensor, shown: Tensor | None, known: Tensor, *, positive: float, negative: float) -> Tensor:
     rate = torch.where(known > 0, joint.diagonal() / known.clamp(min=1), 0.0)[:, None]
     given = conditional(joint, shown, smoothing=0, direction="given_column")
     seen = (joint.diagonal() > 0)[None].expand_as(given) & ~torch.eye(len(given), dtype=torch.bool)

@@ -182,6 +182,13 @@ def _background(ax: Axes, face: np.ndarray | None, landmarks: np.ndarray | None)
         ax.add_patch(_patch([(0, 0), (1, 0), (1, 1), (0, 1)], facecolor="white", alpha=0.4, zorder=0.5))
         ax.set(xlim=(0, 1), ylim=(1, 0))
         return
+    draw_face(ax, landmarks)
+
+
+def draw_face(ax: Axes, landmarks: np.ndarray | None = None) -> None:
+    """A face as a drawing, in crop units; of the canonical landmarks by default. Shapes: ``[68, 2]``."""
+    ax.set_aspect("equal")
+    ax.axis("off")
     for stroke in strokes(landmarks):
         fill = FILLS.get(stroke.part)
         line = {"edgecolor": LINES[stroke.part], "linewidth": 1.6 if stroke.part == "head" else 1.1}
