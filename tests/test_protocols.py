@@ -319,3 +319,15 @@ def test_a_hundred_thousand_clips_split_in_seconds_and_little_memory(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 300e6
+
+
+def test_any_data_set_has_a_protocol(tmp_path):
+    """A table of clips of one's own: three classes or the basic emotions, one fold per person."""
+    rows = [
+        {"id": f"{s}{e}", "dataset": "csv", "subject": s, "clip": e, "kind": "micro", "emotion": e}
+        for s in ("a", "b", "c")
+        for e in ("happiness", "anger", "surprise", "neutral")
+    ]
+    made = p.split(Manifest.from_rows(rows), "own_3")
+    assert made.classes == ("negative", "positive", "surprise") and len(made.folds) == 3 and len(made.keys) == 9
+    assert set(p.split(Manifest.from_rows(rows), "own_basic7").labels) == {"happiness", "anger", "surprise", "neutral"}

@@ -43,7 +43,7 @@ class Protocol:
 
     name: str
     title: str
-    datasets: tuple[str, ...]  # all of them are needed
+    datasets: tuple[str, ...]  # all of them are needed; ("*",): whatever the manifest holds
     mapping: str = ""  # label mapping; empty for action units
     scheme: str = "loso"
     units: tuple[int, ...] = ()  # action units, where these are the classes
@@ -176,6 +176,10 @@ _ALL = (
                metrics=("accuracy", "uf1"))
       for d, m in (("ckplus", "ckplus_7"), ("oulu_casia", "basic6"), ("mmi", "basic6"), ("jaffe", "basic7"),
                    ("mug", "basic7"), ("bu3dfe", "basic6"))),
+    # for data sets that no paper has a protocol for: your own, or several joined
+    *(Protocol(name=f"own_{name}", title=title, datasets=("*",), mapping=m)
+      for name, m, title in (("3", "three", "any data set, 3 classes"), ("basic6", "basic6", "any data set, basic emotions"),
+                             ("basic7", "basic7", "any data set, basic emotions and neutral"))),
 )  # fmt: skip
 
 
@@ -233,6 +237,7 @@ def select(manifest: Manifest, chosen: Protocol) -> tuple[Manifest, list[str]]:
         ProtocolError: a data set of the protocol is missing, or a label is in no table.
     """
     there = set(manifest.table["dataset"])
+    chosen = _over(chosen, manifest)
     missing = [d for d in chosen.datasets if d not in there]
     if missing:
         raise ProtocolError(
@@ -272,6 +277,13 @@ def select(manifest: Manifest, chosen: Protocol) -> tuple[Manifest, list[str]]:
     return m, [str(classes[pair]) for pair in pairs]
 
 
+def _over(chosen: Protocol, manifest: Manifest) -> Protocol:
+    """The protocol with its data sets named, where it takes any."""
+    if chosen.datasets != ("*",):
+        return chosen
+    return replace(chosen, datasets=tuple(sorted(set(manifest.table["dataset"]))))
+
+
 def _select_units(m: Manifest, chosen: Protocol) -> tuple[Manifest, list[str]]:
     m = m.filter(m.table["aus"].notna().to_numpy(bool), "action units not coded")
     wanted = set(chosen.units)
@@ -295,7 +307,7 @@ def split(
     Raises:
         ProtocolError: data sets are missing, counts are wrong, folds leak or cannot be made.
     """
-    chosen = protocol(name) if isinstance(name, str) else name
+    chosen = _over(protocol(name) if isinstance(name, str) else name, manifest)
     selected, labels = select(manifest, chosen)
     table = selected.table
     if not len(selected):

@@ -219,6 +219,9 @@ _MAPPINGS = (
         "*": _table("contempt others unknown none uncertain no-face nf", " ".join(_BASIC6) + " neutral")}),
     LabelMapping(name="basic8", version=1, classes=(*_BASIC6, "neutral", "contempt"), tables={
         "*": _table("others unknown none uncertain no-face nf", " ".join(_BASIC6) + " neutral contempt")}),
+    LabelMapping(name="three", version=1, classes=_THREE, source="the plain rule of MEGC2019, for any data set", tables={
+        "*": _table("others tense neutral unknown none uncertain", negative=f"negative {_NEGATIVE}",
+                    positive="positive happiness", surprise="surprise")}),
     _plain("ckplus_7", "ckplus", "anger contempt disgust fear happiness sadness surprise", drop="neutral"),
 )  # fmt: skip
 
