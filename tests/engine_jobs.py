@@ -1,0 +1,38 @@
+"""Jobs for the tests of the engines: importable wherever a worker starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.errors import ProtocolError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Writes who ran it; dies by SIGKILL in its first ``deaths`` lives; may raise, may take its time."""
+
+    folder: str
+    name: str
+    deaths: int = 0
+    error: str = ""
+    seconds: float = 0.0
+
+    def run(self) -> int:
+        folder = Path(self.folder)
+        life = len(list(folder.glob(f"{self.name}.life*")))
+        (folder / f"{self.name}.life{life}").touch()
+        time.sleep(self.seconds)
+        if life < self.deaths:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.error:
+            raise ProtocolError(self.error)
+        (folder / f"{self.name}.done").write_text(f"{os.getpid()}")
+        return life
+
+
+def done(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.done"))

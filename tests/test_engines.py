@@ -1,0 +1,235 @@
+"""Where jobs run: a worker, a batch job or a node that dies costs its job another try, never the run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import BrokenExecutor, Executor, Future
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.engine_jobs import Mark, done
+from tests.test_folds import config, results
+from zoo.errors import ProtocolError, ZooError
+from zoo.train.engines import SlurmExecutor, open_engine
+from zoo.train.folds import run_loso
+from zoo.train.launch import SerialExecutor, Workers, local
+
+needs_submitit = pytest.mark.skipif(
+    not importlib.util.find_spec("submitit"), reason="the extra `slurm` is not installed"
+)
+needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="the extra `ray` is not installed")
+HERE = str(Path(__file__).resolve().parents[1])
+
+
+class Flaky(Executor):
+    """Loses the first tries of the named jobs, as a pool does whose worker was killed."""
+
+    def __init__(self, losses):
+        self.losses = losses
+
+    def submit(self, fn, /, *args, **kwargs):
+        name, future = fn.__self__.name, Future()
+        if self.losses.get(name, 0) > 0:
+            self.losses[name] -= 1
+            future.set_exception(BrokenExecutor("the node went away"))
+        else:
+            future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_a_lost_job_is_run_again_and_the_others_once(tmp_path):
+    ran = []
+    jobs = [Mark(folder=str(tmp_path), name=n) for n in "abc"]
+    Workers(lambda: Flaky({"b": 1}), slots=2).run(jobs, lambda job: ran.append(job.name))
+    assert sorted(ran) == ["a", "b", "c"]
+    assert sorted(p.name for p in tmp_path.glob("*.life*")) == ["a.life0", "b.life0", "c.life0"]
+
+
+def test_a_job_that_is_always_lost_ends_the_run_after_all_others(tmp_path):
+    jobs = [Mark(folder=str(tmp_path), name=n) for n in "abc"]
+    with pytest.raises(ZooError, match="workers keep dying under 1 job"):
+        Workers(lambda: Flaky({"a": 99}), slots=2).run(jobs, lambda job: None)
+    assert done(tmp_path) == ["b", "c"], "what can be finished is finished"
+
+
+def test_what_a_job_raises_ends_the_run_as_it_is(tmp_path):
+    jobs = [
+        Mark(folder=str(tmp_path), name="a"),
+        Mark(folder=str(tmp_path), name="b", error="diverged"),
+        Mark(folder=str(tmp_path), name="c"),
+    ]
+    with pytest.raises(ProtocolError, match="diverged"):
+        Workers(SerialExecutor, slots=1).run(jobs, lambda job: None)
+    assert done(tmp_path) == ["a"]
+
+
+def test_enough_is_enough(tmp_path):
+    seen = []
+    jobs = [Mark(folder=str(tmp_path), name=n) for n in "abcd"]
+    Workers(SerialExecutor, slots=1).run(jobs, lambda job: seen.append(job.name) or len(seen) < 2)
+    assert done(tmp_path) == seen == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["lsf", "process:fast=1", "slurm:partition"])
+def test_engines_that_do_not_exist(text, tmp_path):
+    with pytest.raises(ZooError, match="engine"):
+        open_engine(text, 1, tmp_path)
+
+
+def test_a_killed_process_is_replaced(tmp_path):
+    jobs = [
+        Mark(folder=str(tmp_path), name="a"),
+        Mark(folder=str(tmp_path), name="b", deaths=1),
+        Mark(folder=str(tmp_path), name="c"),
+    ]
+    with local(1) as workers:
+        workers.run(jobs, lambda job: None)
+    assert done(tmp_path) == ["a", "b", "c"]
+    assert len(list(tmp_path.glob("b.life*"))) == 2
+
+
+@needs_submitit
+def test_submitit_trains_the_same_and_survives_a_kill(tmp_path, megc_folder):
+    """The local mode of submitit: its scripts, pickles and watching, without a queue."""
+    folds = ["samm/011", "smic/s01"]
+    workers = open_engine("slurm:cluster=local,poll=0.1,timeout_min=5", 1, tmp_path)
+    jobs = [Mark(folder=str(tmp_path), name="a", deaths=1)]
+    with workers:
+        workers.run(jobs, lambda job: None)
+        run_loso(config(megc_folder), out=tmp_path / "far", seeds=[0], folds=folds, workers=workers)
+    assert done(tmp_path) == ["a"]
+    assert len(list(tmp_path.glob("a.life*"))) == 2
+    assert len(list((tmp_path / "slurm").glob("*_submitted.pkl"))) == 3, "both folds travelled in one job"
+    run_loso(config(megc_folder), out=tmp_path / "near", seeds=[0], folds=folds, workers=0)
+    for far, near in zip(results(tmp_path / "far"), results(tmp_path / "near"), strict=True):
+        assert far["keys"] == near["keys"]
+        np.testing.assert_allclose(far["logits"], near["logits"], atol=1e-5)  # threads may differ in the last bit
+
+
+def _slurm_conf(folder: Path, host: str) -> str:
+    return f"""ClusterName=zoo
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort=26817
+SlurmdPort=26818
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+MpiDefault=none
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_CPU
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
+ReturnToService=2
+JobRequeue=0
+JobAcctGatherType=jobacct_gather/none
+NodeName={host} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+    """A real SLURM of one node on loopback, without accounting, where Debian's slurm-wlm is installed and we may start it."""
+    needed = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "runuser")
+    absent = [name for name in needed if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
+    if absent or os.geteuid() != 0:
+        pytest.skip(
+            f"needs SLURM (apt install slurm-wlm munge) and root to start it; absent: {', '.join(absent) or 'root'}"
+        )
+    import socket
+    import tempfile
+
+    folder, host = Path(tempfile.mkdtemp(prefix="slurm-")), socket.gethostname().partition(".")[0]
+    folder.chmod(0o755)  # the munge daemon, another user, must get through to its own
+    for name in ("state", "spool", "munge"):
+        (folder / name).mkdir(mode=0o755)
+    (folder / "munge" / "key").write_bytes(os.urandom(128))
+    (folder / "munge" / "key").chmod(0o400)
+    for path in (folder / "munge", folder / "munge" / "key"):
+        shutil.chown(path, "munge")
+    (folder / "slurm.conf").write_text(_slurm_conf(folder, host))
+    monkeypatch.setenv("SLURM_CONF", str(folder / "slurm.conf"))
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    files = {"socket": "socket", "key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+    munge = ["runuser", "-u", "munge", "--", "munged", *(f"--{k}={folder}/munge/{v}" for k, v in files.items())]
+    pids = [folder / "slurmd.pid", folder / "slurmctld.pid", folder / "munge" / "pid"]
+    try:
+        for command in (munge, ["slurmctld"], ["slurmd"]):
+            started = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            if started.returncode:
+                pytest.skip(f"SLURM does not start here: {command[0]}: {started.stderr.strip()[-200:]}")
+        for _ in range(100):
+            if (
+                "idle"
+                in subprocess.run(
+                    ["sinfo", "-h", "-o", "%T"], capture_output=True, text=True, timeout=30, check=False
+                ).stdout
+            ):
+                break
+            time.sleep(0.2)
+        else:
+            pytest.skip("SLURM starts here, but its node does not come up")
+        yield folder
+    finally:
+        for pid in pids:
+            if pid.is_file() and pid.read_text().strip().isdigit():
+                os.kill(int(pid.read_text()), signal.SIGTERM)
+        time.sleep(0.5)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@needs_submitit
+def test_a_batch_job_that_dies_on_a_real_slurm(slurm, tmp_path):
+    jobs = [Mark(folder=str(tmp_path), name="a"), Mark(folder=str(tmp_path), name="b", deaths=1)]
+
+    def opened():
+        return SlurmExecutor(tmp_path / "slurm", cluster="slurm", poll=0.3, timeout_min=5, cpus_per_task=1)
+
+    with Workers(opened, slots=2, coarse=True) as workers:
+        workers.run(jobs, lambda job: None)
+    assert done(tmp_path) == ["a", "b"]
+    assert len(list(tmp_path.glob("b.life*"))) == 2
+    assert len(list(tmp_path.glob("a.life*"))) == 1
+
+
+@needs_ray
+def test_a_ray_node_that_dies(tmp_path, monkeypatch):
+    """Two nodes on loopback; one is killed while its job runs."""
+    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    monkeypatch.setenv("PYTHONPATH", HERE)
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        second = cluster.add_node(num_cpus=1)
+        jobs = [Mark(folder=str(tmp_path), name=n, seconds=4.0) for n in "ab"]
+
+        def kill() -> None:
+            while len(list(tmp_path.glob("*.life*"))) < 2:  # both are under way, one on either node
+                time.sleep(0.1)
+            cluster.remove_node(second, allow_graceful=False)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        with open_engine(f"ray:address={cluster.address}", 2, tmp_path) as workers:
+            killer.start()
+            workers.run(jobs, lambda job: None)
+        killer.join(timeout=30)
+    finally:
+        cluster.shutdown()
+    assert done(tmp_path) == ["a", "b"]
+    assert len(list(tmp_path.glob("*.life*"))) == 3, "the lost job was run again, on the other node"
