@@ -35,6 +35,7 @@ ROOM_COMMANDS: dict[str, tuple[str, str]] = {
     "graph": ("zoo.graph.command", "draw a graph of action units over a face"),
     "spot": ("zoo.spotting.command", "find micro- and macro-expressions in a long video"),
     "magnify": ("zoo.magnification.command", "make small motion in a video large, with a figure"),
+    "faces": ("zoo.vision.command", "find and follow all faces of a video, write a table and a figure"),
     "synth": ("zoo.synthesis.command", "play micro-expressions on portraits, write a synthetic data set"),
 }
 
@@ -97,7 +98,14 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument(
         "--out", type=Path, metavar="DIR", help="where prediction.json and prediction.png go (default out/NAME)"
     )
-    predict.add_argument("--json", action="store_true", help="print prediction.json in place of the table")
+    predict.add_argument(
+        "--camera",
+        metavar="N|FILE",
+        help="watch camera N, or a video file played at its own pace, and recognise as it goes; Ctrl-C stops",
+    )
+    predict.add_argument(
+        "--json", action="store_true", help="print prediction.json in place of the table; of a camera, lines of JSON"
+    )
     predict.set_defaults(run=_predict)
 
     # its own parser is made when it runs: reading data sets needs numpy, and help must not wait for that
@@ -166,6 +174,8 @@ def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    if arguments.camera is not None:
+        return _watch(arguments)
     from zoo.predictor import predict, predict_sample
 
     console = Console(stderr=True)  # the answer goes to stdout alone
@@ -194,6 +204,43 @@ def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
+def _watch(arguments: argparse.Namespace) -> int:
+    given = [n for n in ("path", "onset", "apex", "out") if getattr(arguments, n) is not None]
+    if given:
+        raise ZooError(
+            f"--camera watches until it is stopped and takes no {'video' if given[0] == 'path' else f'--{given[0]}'}; to play a "
+            f"file as a camera, write --camera FILE"
+        )
+    from zoo.live.show import show
+
+    return show(
+        arguments.camera, model=arguments.model, fps=arguments.fps, min_face=arguments.min_face, as_json=arguments.json
+    )
+
+
+def _print_events(result: Result, console: Any) -> None:
+    from rich.table import Table
+
+    table = Table("", "kind", "onset", "apex", "offset", "seconds", "score", "label", "", box=None, pad_edge=False)
+    for number, found in enumerate(result.events, 1):
+        e, p = found.event, found.prediction
+        when = f"{e.onset / result.fps:.2f} - {e.offset / result.fps:.2f}" if result.fps else "-"
+        row = (
+            number,
+            e.kind,
+            e.onset,
+            e.apex,
+            e.offset,
+            when,
+            f"{e.score:.1f}",
+            p.label,
+            f"{max(p.probabilities):.0%}",
+        )
+        table.add_row(*map(str, row), style="" if e.kind == "micro" else "dim")
+    console.print(table)
+    console.print("the strongest:", style="dim")
+
+
 def _print_result(result: Result, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -213,6 +260,8 @@ def _print_result(result: Result, out: Path) -> None:
         f"[bold]{result.source}[/] read by {result.model}"
         + (" [yellow](synthetic clip)[/]" if result.synthetic else "")
     )
+    if result.events:
+        _print_events(result, console)
     console.print(table)
     seconds = [f"{t:.2f} s" if t is not None else "time unknown" for t in result.times]
     interval = result.interval
@@ -230,7 +279,8 @@ def _print_result(result: Result, out: Path) -> None:
         )
     for warning in result.warnings:
         console.print(f"note: {warning}", style="yellow", highlight=False, soft_wrap=True)
-    console.print(f"{out / 'prediction.png'}  {out / 'prediction.json'}", highlight=False, soft_wrap=True)
+    names = ["prediction.png", "prediction.json", *(["timeline.png"] if result.spotting is not None else [])]
+    console.print("  ".join(str(out / name) for name in names), highlight=False, soft_wrap=True)
     console.print("Research use. Not a lie detector.", style="dim")
 
 
