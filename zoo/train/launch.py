@@ -200,6 +200,8 @@ def quiet() -> None:
     import logging
     import warnings
 
+    import pytorch_lightning  # noqa: F401 - importing it later would set its loggers back
+
     for name in ("pytorch_lightning", "lightning_fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.jit|torch\.utils).*")
