@@ -26,6 +26,11 @@ PARAMETERS = {  # at 3 classes, from the papers' tables or counted in the releas
     # sizes of ours, where the papers leave them open
     ("mer_gcn",): 4_393_324,
     ("au_gacn",): 4_593_520,
+    ("me_graphau",): 315_831,
+    ("srerl",): 1_709_103,
+    ("au_rgcn",): 402_100,
+    ("eac_net",): 7_338_463,
+    ("au_heatmap",): 2_964_107,
 }
 COUNTS = {name: count for names, count in PARAMETERS.items() for name in names}
 CLIP = InputSpec(modality="frames", channels=("u", "v", "strain"), frames=4, size=32)

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, assert_never, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.errors import ZooError
 
 if TYPE_CHECKING:
-    import numpy as np
+    from numpy.typing import ArrayLike
 
-    Array = Tensor | np.ndarray
+    Array = Tensor | ArrayLike
 
 # of the conditional probabilities before normalisation: which of the two units of entry [i, j] is known to be there
 Direction = Literal["given_row", "given_column"]
@@ -38,7 +39,7 @@ def joint_counts(au_labels: Array) -> tuple[Tensor, Tensor]:
     Raises:
         ZooError: not a table of 0, 1 and NaN.
     """
-    labels = torch.as_tensor(au_labels).to(torch.float64)
+    labels = _double(au_labels)
     known = ~labels.isnan()
     shown = torch.where(known, labels, 0.0)
     if labels.ndim != 2 or not ((shown == 0) | (shown == 1)).all():
@@ -68,10 +69,10 @@ def conditional(
     Raises:
         ZooError: counts that no table of clips can give.
     """
-    counts = torch.as_tensor(joint).to(torch.float64)
+    counts = _double(joint)
     if counts.ndim != 2 or counts.shape[0] != counts.shape[1]:
         raise ZooError(f"joint counts are a square table, got shape {list(counts.shape)}")
-    totals = counts.diagonal()[:, None].expand_as(counts) if shown is None else torch.as_tensor(shown).to(torch.float64)
+    totals = counts.diagonal()[:, None].expand_as(counts) if shown is None else _double(shown)
     if smoothing < 0 or not torch.equal(counts, counts.T) or (counts < 0).any() or (counts > totals).any():
         raise ZooError(
             "joint counts are symmetric, not negative, and at most the count of each of the two units on the diagonal; "
@@ -157,7 +158,7 @@ def from_counts(
         if value not in get_args(allowed):
             raise ZooError(f"{name} of the adjacency is {value!r}; known: {', '.join(get_args(allowed))}")
     table = conditional(joint, shown, smoothing=smoothing, direction=direction)
-    table = torch.where(torch.as_tensor(joint, dtype=torch.float64) >= min_joint, table, 0.0)
+    table = torch.where(_double(joint) >= min_joint, table, 0.0)
     edges = table if tau is None else ((table >= tau) & (table > 0)).to(table.dtype)
     return normalise(reweight(edges, p=p, form=form), scale).to(torch.get_default_dtype())
 
@@ -271,7 +272,7 @@ def knn(points: Array, k: int, *, loops: bool = True) -> Tensor:
     Raises:
         ZooError: more neighbours than there are others.
     """
-    places = torch.as_tensor(points).to(torch.get_default_dtype())
+    places = _double(points).to(torch.get_default_dtype())
     count = places.shape[-2]
     if not 1 <= k < count:
         raise ZooError(f"{k} nearest neighbours among {count} nodes: wanted 1 to {count - 1}")
@@ -286,3 +287,10 @@ def edge_count(joint: Array, tau: float, *, direction: Direction = "given_row") 
     """Directed edges whose conditional probability, without smoothing, reaches tau. Shapes: ``[A, A]`` -> a number."""
     table = conditional(joint, smoothing=0, direction=direction)
     return int(((table >= tau) & (table > 0)).sum())
+
+
+def _double(values: Array) -> Tensor:
+    """A tensor stays on its device; arrays, lists and tables become one."""
+    if isinstance(values, Tensor):
+        return values.to(torch.float64)
+    return torch.from_numpy(np.array(values, np.float64))

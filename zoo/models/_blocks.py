@@ -1,16 +1,12 @@
-"""Layers that several families share: a 3D residual network, a small convolution stem, pooling of fixed regions."""
+"""Layers that several families share: a 3D residual network, a small convolution stem, layers per node."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
-from zoo.types import CROPS, InputSpec
 
 
 class Block3D(nn.Module):
@@ -59,22 +55,23 @@ class ResNet3D(nn.Sequential):
 
 
 class ConvStem(nn.Sequential):
-    """Three 3x3 convolutions with batch normalisation, the resolution halved after the first and the second.
+    """3x3 convolutions with batch normalisation: one at full size, then one for each halving, which doubles the maps.
 
     Args:
         in_channels: of the picture.
-        width: maps of the first; the last has four times as many.
+        width: maps of the first.
+        halvings: how often height and width are halved.
 
-    Shapes: ``[B, C, H, W]`` -> ``[B, 4 width, H/4, W/4]``, rounded up.
+    Shapes: ``[B, C, H, W]`` -> ``[B, width 2^halvings, H/2^halvings, W/2^halvings]``, rounded up.
     """
 
-    def __init__(self, in_channels: int, *, width: int = 32) -> None:
-        widths, strides = (in_channels, width, 2 * width, 4 * width), (1, 2, 2)
+    def __init__(self, in_channels: int, *, width: int = 32, halvings: int = 2) -> None:
+        widths = [in_channels, *(width * 2**i for i in range(halvings + 1))]
         layers: list[nn.Module] = []
-        for (a, b), stride in zip(pairwise(widths), strides, strict=True):
-            layers += [nn.Conv2d(a, b, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
+        for i, (a, b) in enumerate(pairwise(widths)):
+            layers += [nn.Conv2d(a, b, 3, stride=2 if i else 1, padding=1, bias=False), nn.BatchNorm2d(b), nn.ReLU()]
         super().__init__(*layers)
-        self.num_features = 4 * width
+        self.num_features = widths[-1]
 
 
 class PerUnitLinear(nn.Module):
@@ -107,76 +104,6 @@ class PerUnitScore(PerUnitLinear):
     def forward(self, nodes: Tensor) -> Tensor:
         """See the class."""
         return super().forward(nodes)[..., 0]
-
-
-def in_crop(boxes: Tensor, spec: InputSpec) -> Tensor:
-    """From units of the aligned face to units of the picture that ``spec`` shows. Shapes: ``[..., 2 or 4]`` x, y, … -> same."""
-    left, top, right, bottom = CROPS[spec.crop]
-    pairs = boxes.unflatten(-1, (-1, 2))
-    return ((pairs - pairs.new_tensor([left, top])) / pairs.new_tensor([right - left, bottom - top])).flatten(-2)
-
-
-class RegionPool(nn.Module):
-    """Mean over the cells of fixed regions, each pixel counted by the share of it that lies inside.
-
-    Faces come aligned, so that the regions are the same for every picture; what lies outside of it counts as nothing.
-
-    Args:
-        boxes: left, top, right, bottom in units of the picture.
-        size: height and width of the maps that are pooled.
-        cells: of a region, per side.
-
-    Shapes: boxes ``[R, 4]``; maps ``[B, C, H, W]`` -> ``[B, R, C, cells, cells]``.
-    """
-
-    rows: Tensor  # [R, cells, H]
-    columns: Tensor  # [R, cells, W]
-
-    def __init__(self, boxes: Tensor | Sequence[Sequence[float]], *, size: tuple[int, int], cells: int = 3) -> None:
-        super().__init__()
-        corners = torch.as_tensor(boxes, dtype=torch.float32)
-        self.register_buffer("rows", _shares(corners[:, 1], corners[:, 3], size[0], cells), persistent=False)
-        self.register_buffer("columns", _shares(corners[:, 0], corners[:, 2], size[1], cells), persistent=False)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """See the class."""
-        return torch.einsum("rih,bchw,rjw->brcij", self.rows, maps, self.columns)
-
-
-def _shares(low: Tensor, high: Tensor, size: int, cells: int) -> Tensor:
-    """Share of each pixel in each cell of intervals; they sum to 1 for a cell inside. Shapes: ``[R]`` -> ``[R, cells, size]``."""
-    edges = low[:, None] + (high - low)[:, None] * torch.linspace(0, 1, cells + 1)
-    begin, end = edges[:, :-1, None] * size, edges[:, 1:, None] * size
-    pixels = torch.arange(size)
-    overlap = (torch.minimum(end, pixels + 1) - torch.maximum(begin, pixels)).clamp(min=0)
-    return overlap / (end - begin)
-
-
-class CropSampler(nn.Module):
-    """Square crops around fixed points, read bilinearly.
-
-    Args:
-        centres: x, y in units of the picture.
-        side: of a crop, in units of the picture.
-        pixels: height and width of what is read.
-
-    Shapes: centres ``[R, 2]``; pictures ``[B, C, H, W]`` -> ``[B, R, C, pixels, pixels]``.
-    """
-
-    grid: Tensor  # [1, R * pixels, pixels, 2]
-
-    def __init__(self, centres: Tensor, *, side: float, pixels: int) -> None:
-        super().__init__()
-        steps = ((torch.arange(pixels) + 0.5) / pixels - 0.5) * side
-        y, x = torch.meshgrid(steps, steps, indexing="ij")
-        points = centres[:, None, None] + torch.stack([x, y], -1)  # [R, pixels, pixels, 2]
-        self.count = len(centres)
-        self.register_buffer("grid", (2 * points - 1).flatten(0, 1)[None], persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        read = F.grid_sample(x, self.grid.expand(len(x), -1, -1, -1), align_corners=False)  # [B, C, R * p, p]
-        return read.unflatten(2, (self.count, -1)).transpose(1, 2)
 
 
 class Kept:

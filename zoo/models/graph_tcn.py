@@ -71,7 +71,8 @@ class GraphTCN(AUModel):
 
     Reading: which 18 mouth landmarks the authors keep is not in their code; here all but the inner corners 60 and 64. Their
     module also holds a batch normalisation that nothing calls; it is left out. Their initial N(0, 0.01) is overwritten by their
-    weight normalisation; here it takes effect. AUs are not in the paper: ``au_head`` adds one linear layer over all nodes.
+    weight normalisation; here it takes effect. AUs are not in the paper: ``au_head`` adds a batch normalisation
+    and one linear layer over all nodes.
 
     Args:
         num_classes: outputs.
@@ -124,7 +125,10 @@ class GraphTCN(AUModel):
         self.num_features = hidden
         self.hidden = nn.Linear(channels * count * self.length, hidden)
         self.norm = nn.BatchNorm1d(hidden)
-        self.au_fc = nn.Linear(count * channels, len(self.aus)) if au_head else None
+        self.au_fc = None
+        if au_head:
+            nodes = count * channels
+            self.au_fc = nn.Sequential(nn.BatchNorm1d(nodes), nn.Linear(nodes, len(self.aus)))
         self.fc = self._head(num_classes)
 
     def _head(self, num_classes: int) -> nn.Sequential:
