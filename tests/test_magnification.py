@@ -19,6 +19,7 @@ from zoo.magnification.pyramid import SteerablePyramid
 from zoo.magnification.temporal import Filter, ideal, sections
 from zoo.vision.resample import Spline, arrivals
 from zoo.vision.video import MediaReader, write_video
+from zoo.weights import load, save, write_index
 
 
 def frames(batch: int = 2, height: int = 24, width: int = 32, seed: int = 0) -> torch.Tensor:
@@ -390,3 +391,19 @@ def test_command_refuses_in_words_and_leaves_nothing(video, tmp_path, capsys, mo
     assert main(["magnify", str(video), *extra]) == 2
     assert word in capsys.readouterr().err
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_a_network_without_an_input_spec_is_saved_loaded_and_listed(tmp_path, monkeypatch, capsys):
+    model = create_model("magnet", convention="pytorch")
+    save(model, tmp_path / "magnet.test", classes=(), card="a card", half=True)
+    entry = {"arch": "magnet", "licence": "Apache-2.0", "metrics": {}, "parameters": 928_144, "repo": None}
+    write_index(tmp_path, {"magnet.test": entry})
+    monkeypatch.setenv("ZOO_CHECKPOINTS", str(tmp_path))
+    loaded = load("magnet.test")
+    assert (loaded.convention, loaded.input_spec, loaded.classes, loaded.card) == ("pytorch", None, (), "a card")
+    first, second = frames(seed=1), frames(seed=2)
+    torch.testing.assert_close(
+        loaded.shape_code(first, second, 2.0), model.shape_code(first, second, 2.0), atol=2e-3, rtol=0
+    )
+    assert main(["models", "magnet*"]) == 0
+    assert "magnet.test" in capsys.readouterr().out

@@ -130,8 +130,10 @@ def _models(arguments: argparse.Namespace, _: list[str]) -> int:
     from zoo.registry import entries, list_models
     from zoo.weights import index
 
-    weights = {name: index()[name] for name in list_models(arguments.pattern, pretrained=True)}
-    architectures = {} if arguments.pretrained else {n: entries()[n].summary for n in list_models(arguments.pattern)}
+    weights = {name: index()[name] for name in list_models(arguments.pattern, pretrained=True, task="*")}
+    architectures = (
+        {} if arguments.pretrained else {n: entries()[n].summary for n in list_models(arguments.pattern, task="*")}
+    )
     if arguments.json:
         print(json.dumps({"architectures": architectures, "weights": weights}, indent=1))
         return 0
@@ -158,8 +160,12 @@ def _models(arguments: argparse.Namespace, _: list[str]) -> int:
         title = "\nPretrained weights" if architectures else "Pretrained weights"
         rows = table(title, "weights", "LOSO UF1", "UAR", "parameters", "licence")
         for name, entry in weights.items():
-            full, parameters = entry["metrics"]["full"], f"{entry['parameters']:,}"
-            rows.add_row(name, _spread(full["uf1"]), _spread(full["uar"]), parameters, entry["licence"])
+            full, parameters = (
+                entry["metrics"].get("full"),
+                f"{entry['parameters']:,}",
+            )  # what is no recogniser has no UF1
+            scores = [_spread(full[score]) if full else "-" for score in ("uf1", "uar")]
+            rows.add_row(name, *scores, parameters, entry["licence"])
         console.print(rows)
         hint = "LOSO: mean ± standard deviation over seeds; zoo.load(NAME).card says what they were trained on."
         console.print(hint, style="dim")
@@ -277,9 +283,12 @@ def _print_result(result: Result, out: Path) -> None:
             f"truth: {t['label']} ({t['emotion']}, {aus}), onset {t['onset']}, apex {t['apex']}; {verdict}",
             highlight=False,
         )
+    if prediction.aus:
+        told = sorted(prediction.aus, key=lambda item: -item[1])[:6]
+        console.print("action units: " + "  ".join(f"AU{unit} {p:.0%}" for unit, p in told), highlight=False)
     for warning in result.warnings:
         console.print(f"note: {warning}", style="yellow", highlight=False, soft_wrap=True)
-    names = ["prediction.png", "prediction.json", *(["timeline.png"] if result.spotting is not None else [])]
+    names = [*result.pictures, "prediction.json"]
     console.print("  ".join(str(out / name) for name in names), highlight=False, soft_wrap=True)
     console.print("Research use. Not a lie detector.", style="dim")
 

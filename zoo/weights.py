@@ -150,9 +150,8 @@ def load(name: str) -> ZooModel:
         verify(folder, entry)
     config = read_config(folder)
     try:
-        model = create_model(
-            config["arch"], input_spec=InputSpec.from_dict(config["input_spec"]), **config["arch_args"]
-        )
+        spec = InputSpec.from_dict(config["input_spec"]) if config["input_spec"] is not None else None
+        model = create_model(config["arch"], input_spec=spec, **config["arch_args"])
     except (ZooError, TypeError) as error:
         raise WeightError(f"{folder / CONFIG} does not describe a model of this zoo: {error}") from error
     load_state(model, read_tensors(folder / WEIGHTS), str(folder / WEIGHTS))
@@ -258,7 +257,7 @@ def save(
         "format": FORMAT,
         "arch": model.arch,
         "arch_args": model.config,
-        "input_spec": model.input_spec.to_dict(),
+        "input_spec": model.input_spec.to_dict() if model.input_spec else None,  # None: prepare() does not feed it
         "classes": list(classes),
         **({"record": dict(record)} if record else {}),
     }
