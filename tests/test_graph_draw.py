@@ -134,6 +134,58 @@ def test_command_counts_a_manifest_and_a_fold(tmp_path, capsys):
     assert read(tmp_path / "cooccurrence.csv")[1].max() == 0  # the pair was that subject's alone
 
 
+@pytest.fixture
+def weights(tmp_path):
+    """A network whose graph the samples share, and one whose graph they do not, as checkpoint folders."""
+    from zoo.registry import create_model
+    from zoo.weights import save
+
+    for name in ("au_flow_graph", "me_graphau"):
+        torch.manual_seed(0)
+        save(create_model(name, num_classes=3), tmp_path / name, classes=("a", "b", "c"), card="# x\n", record={})
+    return tmp_path
+
+
+def test_command_draws_what_a_network_has_learned_and_what_it_sees(weights, monkeypatch, capsys):
+    import zoo.predictor
+    from zoo.weights import load
+
+    shared = f"local-dir:{weights / 'au_flow_graph'}"
+    assert main(["graph", "model", shared, "--out", str(weights / "out")]) == 0
+    model = load(shared)
+    x = torch.rand(1, *model.input_spec.shape)
+    with torch.inference_mode():
+        truth = model.forward_graph(x)
+    (table,) = (weights / "out").glob("*.csv")
+    names, drawn = read(table)
+    assert tuple(names) == model.node_names
+    np.testing.assert_allclose(drawn, truth.adjacency.reshape(-1, len(names), len(names))[0], atol=1e-5)
+    capsys.readouterr()
+
+    class Seen:  # what the predictor returns, as far as the command reads it
+        source, synthetic, apex_face = "clip.mp4", False, np.zeros((32, 32, 3), np.uint8)
+
+        class prediction:
+            label, probabilities = "a", (0.5, 0.3, 0.2)
+
+    def predict(path, *, model, onset, apex, fps):
+        with torch.inference_mode():
+            model(x)
+        return Seen
+
+    monkeypatch.setattr(zoo.predictor, "predict", predict)
+    apart = f"local-dir:{weights / 'me_graphau'}"
+    assert main(["graph", "model", apart, "--out", str(weights / "o2")]) == 2
+    assert "zoo graph sample" in capsys.readouterr().err
+    x = torch.rand(1, *load(apart).input_spec.shape)
+    assert main(["graph", "sample", apart, "clip.mp4", "--out", str(weights / "o3")]) == 0
+    assert "clip.mp4: a 0.50" in capsys.readouterr().out
+    (table,) = (weights / "o3").glob("*_clip.csv")
+    with torch.inference_mode():
+        truth = load(apart).forward_graph(x)
+    np.testing.assert_allclose(read(table)[1], truth.adjacency[0], atol=1e-5)
+
+
 @pytest.mark.parametrize(("arguments", "words"), [
     (["cooccurrence", "nothing.parquet"], "nothing.parquet"), (["prior", "--source", "casme9"], "casme"),
     (["knn", "--k", "40"], "1 to 11"), (["full", "--aus", "cross13"], "cross12"), (["model", "ststnet.megc2019"], "no graph"),

@@ -116,7 +116,7 @@ def group_bias(
     classes, seeds = len(run.classes), len(run.predicted)
     counts = np.zeros((len(who), len(names), seeds, classes, classes), np.int64)
     for s, predicted in enumerate(run.predicted.values()):
-        np.add.at(counts, (owner, label, s, run.truth[rows], predicted[rows]), 1)
+        np.add.at(counts[:, :, s], (owner, label, run.truth[rows], predicted[rows]), 1)
     belongs = counts.sum((2, 3, 4)) > 0  # [P, G]
     one_each = bool((belongs.sum(1) == 1).all())
     # people of one group are drawn among themselves, so that no resample loses a group

@@ -30,8 +30,8 @@ def _bare(ax: Axes) -> None:
     ax.grid(axis="x", color="#eeeeee", zorder=0)
 
 
-def _dot(ax: Axes, y: float, value: float, low: float, high: float, tint: str) -> None:
-    ax.plot([low, high], [y, y], color=tint, linewidth=3, alpha=0.35, solid_capstyle="round", zorder=2)
+def _dot(ax: Axes, y: float, value: float, interval: Sequence[float], tint: str) -> None:
+    ax.plot(list(interval), [y, y], color=tint, linewidth=3, alpha=0.35, solid_capstyle="round", zorder=2)
     ax.plot(value, y, "o", color=tint, markersize=7, zorder=3)
 
 
@@ -44,7 +44,7 @@ def hemiface_figure(result: Mapping[str, Any], found: Sequence[Asymmetry] = ()) 
     for k, (view, words) in enumerate(VIEWS.items()):
         score = result["views"]["full"][view]["uf1"]
         tint = {"full": OTHER, "LL": UPPER, "left": UPPER}.get(view, LOWER)
-        _dot(ax, -k, score["value"], *score["interval"], tint)
+        _dot(ax, -k, score["value"], score["interval"], tint)
         ax.text(score["value"], -k + 0.2, f"{score['value']:.3f}", ha="center", fontsize=8, color=tint)
         ax.text(0.0, -k - 0.34, words, transform=ax.get_yaxis_transform(), fontsize=6.5, color=SOFT, ha="left")
     ax.set_yticks(range(0, -len(VIEWS), -1), list(VIEWS))
@@ -58,7 +58,7 @@ def hemiface_figure(result: Mapping[str, Any], found: Sequence[Asymmetry] = ()) 
     if overall:
         ax = axes[1]
         for k, a in enumerate(overall):
-            _dot(ax, -k, a.mean, a.low, a.high, LOWER if a.mean > 0 else UPPER)
+            _dot(ax, -k, a.mean, (a.low, a.high), LOWER if a.mean > 0 else UPPER)
         ax.axvline(0, color="#999999", linewidth=0.8)
         ax.set_yticks(range(0, -len(overall), -1), [f"AU{a.au}" for a in overall], fontsize=8)
         ax.set_xlabel("← subject's left moves more      right moves more →", color=SOFT, fontsize=8)
@@ -76,7 +76,7 @@ def bias_figure(result: Mapping[str, Any]) -> Figure:
     ax = figure.add_subplot()
     for k, (name, scores) in enumerate(groups):
         worst = name == result["worst"]["group"]
-        _dot(ax, -k, scores["uar"]["value"], *scores["uar"]["interval"], LOWER if worst else UPPER)
+        _dot(ax, -k, scores["uar"]["value"], scores["uar"]["interval"], LOWER if worst else UPPER)
         ax.text(1.01, -k, f"{scores['clips']} clips, {scores['people']} people", transform=ax.get_yaxis_transform(),
                 fontsize=7, color=SOFT, va="center")  # fmt: skip
     ax.set_yticks(range(0, -len(groups), -1), [name for name, _ in groups])
@@ -146,7 +146,7 @@ def ceiling_figure(result: Mapping[str, Any], title: str) -> Figure:
     for k, name in enumerate(names):
         for shift, way, tint in ((0.13, "same", OTHER), (-0.13, "loso", LOWER)):
             score = result["readers"][name][way]["uf1"]
-            _dot(ax, -k + shift, score["value"], *score["interval"], tint)
+            _dot(ax, -k + shift, score["value"], score["interval"], tint)
             ax.text(score["value"], -k + shift + 0.12, f"{score['value']:.2f}", fontsize=7, ha="center", color=tint)
     ax.set_yticks(range(0, -len(names), -1), names)
     ax.set_ylim(-len(names) + 0.4, 0.6)

@@ -153,7 +153,7 @@ def _fit(config: Mapping[str, Any], prepared: Prepared, fold: str, seed: int) ->
     trainer = pl.Trainer(**{**config["trainer"], **silent})
     with interruptible(trainer):
         trainer.fit(task, datamodule=data)
-    return cast("ZooModel", task.net.eval())
+    return task.net.eval()
 
 
 def neutral(x: Tensor, spec: InputSpec) -> Tensor:

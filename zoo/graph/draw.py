@@ -219,7 +219,7 @@ def _draw_edge(ax: Axes, places: np.ndarray, edge: Edge, share: float, *, over_p
         FancyArrowPatch(
             tuple(places[edge.source]), tuple(places[edge.target]),
             arrowstyle="-" if edge.mutual else f"-|>,head_length={4 + 3 * share},head_width={2 + 1.6 * share}",
-            connectionstyle="arc3,rad=0" if edge.mutual else "arc3,rad=0.16",
+            connectionstyle=f"arc3,rad={0.05 if edge.mutual else 0.16}",
             linewidth=width, mutation_scale=1.0, shrinkA=11, shrinkB=13, color=tint, alpha=0.25 + 0.6 * share,
             linestyle=(0, (2.2, 1.4)) if edge.weight < 0 else "-", capstyle="round" if edge.mutual else "butt", zorder=3,
             path_effects=[withStroke(linewidth=width + 1.6, foreground="white", alpha=0.5)] if over_picture else [],

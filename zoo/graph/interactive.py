@@ -108,7 +108,7 @@ def _edge_trace(places: np.ndarray, edge: Edge, names: Sequence[str], share: flo
         line={"width": 1 + 6 * share, "color": NEGATIVE if edge.weight < 0 else "#34405a",
               "dash": "dash" if edge.weight < 0 else "solid"},
         marker={"symbol": "arrow", "angleref": "previous", "size": [0] * (len(points) - 1) + [head],
-                "color": NEGATIVE if edge.weight < 0 else "#34405a", "opacity": 1},
+                "color": NEGATIVE if edge.weight < 0 else "#34405a", "opacity": 1, "line": {"width": 0}},
     )  # fmt: skip
 
 

@@ -20,6 +20,9 @@ from zoo.facs import geometry
 from zoo.graph.adjacency import knn
 
 Edges = Literal["delaunay", "knn"]
+# per cent of the distance between the eyes that count as 1: micro-expressions move landmarks by 1 to 3, and a network would not
+# see them beside the places
+MOTION = 2.0
 
 
 def landmark_edges(kind: Edges = "delaunay", *, k: int = 6) -> Tensor:
@@ -57,8 +60,8 @@ def landmark_graph(
         edges: see :func:`landmark_edges`; by default the triangulation.
         label: class index, where it is known.
 
-    Shapes: ``[68, 2]`` each -> ``x`` float ``[68, 4]``: place relative to the eyes, then displacement, both in distances
-    between the eyes; ``edge_attr`` float ``[E, 3]``: vector from source to target, and its length.
+    Shapes: ``[68, 2]`` each -> ``x`` float ``[68, 4]``: place relative to the eyes in distances between them, then
+    displacement in ``MOTION`` per cent of that distance; ``edge_attr`` float ``[E, 3]``: vector from source to target, and its length.
 
     Raises:
         ZooError: not 68 landmarks, or eyes that fall together.
@@ -71,7 +74,7 @@ def landmark_graph(
     if not np.isfinite(start).all() or not np.isfinite(end).all() or scale < 1e-6:
         raise ZooError("these landmarks are not finite, or the two eyes lie on one point")
     places = (start - (eyes[0] + eyes[1]) / 2) / scale
-    x = torch.from_numpy(np.concatenate([places, (end - start) / scale], 1)).float()
+    x = torch.from_numpy(np.concatenate([places, (end - start) / scale * 100 / MOTION], 1)).float()
     index = landmark_edges() if edges is None else edges
     vectors = x[index[1], :2] - x[index[0], :2]
     return Data(
