@@ -133,18 +133,11 @@ def sheet() -> None:
         value = np.uint8(255 * np.clip(length / 4, 0, 1))
         colour = cv2.cvtColor(np.dstack([hue, np.full_like(value, 255), value]), cv2.COLOR_HSV2RGB)
         change = np.clip(128 + 8 * (apex.astype(np.float32) - onset), 0, 255).astype(np.uint8)
-        row = np.hstack([onset, apex, change, colour])
-        cv2.putText(
-            row,
-            f"{script.code}, {length.max():.1f} px",
-            (6, 18),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.5,
-            (20, 20, 20),
-            1,
-            cv2.LINE_AA,
-        )
-        rows.append(row)
+        panels = [cv2.resize(p, (160, 160), interpolation=cv2.INTER_AREA) for p in (onset, apex, change, colour)]
+        title = np.full((18, 640, 3), 255, np.uint8)
+        text = f"{script.code}: onset, apex, 8 x difference, true motion (up to {length.max():.1f} px of {SIZE})"
+        cv2.putText(title, text, (4, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (20, 20, 20), 1, cv2.LINE_AA)
+        rows += [title, np.hstack(panels)]
     cv2.imwrite(str(RESULTS / "synthesis.png"), np.vstack(rows)[..., ::-1])
 
 

@@ -159,3 +159,77 @@ def test_the_command_tells_what_is_wrong(tmp_path, capsys):
         error = capsys.readouterr().err
         assert told in error and "Traceback" not in error
     assert not (tmp_path / "x").exists()
+
+
+def fake_mesh(path: Path) -> Path:
+    """A curved sheet with a landmark vertex at each canonical landmark, one identity mode and two shapes."""
+    from zoo.facs import geometry
+
+    rows, columns = np.mgrid[-1.1:1.1:30j, -1.0:1.0:30j]
+    sheet = np.stack([columns.ravel(), rows.ravel()], 1)
+    marks = (geometry.landmarks() - 0.5) * [2, -2]  # up is up on a mesh
+    flat = np.concatenate([marks, sheet])
+    mean = np.column_stack([flat, 1 - 0.3 * (flat**2).sum(1)]).astype(np.float32)
+    from scipy.spatial import Delaunay
+
+    smile = np.zeros((2, *mean.shape), np.float32)
+    for side, corner in enumerate((54, 48)):  # _L, _R of the subject
+        near = np.exp(-((flat - marks[corner]) ** 2).sum(1) / 0.02)
+        smile[side, :, 1] = 0.1 * near
+    np.savez(
+        path,
+        mean=mean,
+        faces=Delaunay(flat).simplices.astype(np.uint16),
+        identity=(0.05 * np.stack([mean * [1, 0, 0]])).astype(np.float16),
+        expression=smile,
+        expression_names=np.array(["mouthSmile_L", "mouthSmile_R"]),
+        landmarks68=np.arange(68, dtype=np.uint16),
+    )
+    return path
+
+
+def test_a_mesh_moves_what_its_shapes_move(tmp_path):
+    from zoo.synthesis.fields import FaceFields
+    from zoo.synthesis.mesh import MeshFields, MeshModel, fit
+
+    model = MeshModel(fake_mesh(tmp_path / "mesh.npz"))
+    portrait = astronaut().framed(160)
+    vertices, camera = fit(model, portrait.landmarks)
+    missed = vertices[model.landmarks] @ camera[:, :3].T + camera[:, 3] - portrait.landmarks
+    assert np.abs(missed[17:]).mean() < 3  # the portrait is no canonical face; half a millimetre on a head
+    fields = MeshFields(portrait.landmarks, (160, 160), model)
+    left, right = fields.field(12, "left"), fields.field(12, "right")
+    assert np.allclose(fields.field(12), left + right, atol=1e-3)
+    for field, corner in ((left, 54), (right, 48)):
+        x, y = portrait.landmarks[corner].round().astype(int)
+        peak = np.unravel_index(np.hypot(*field).argmax(), (160, 160))
+        assert np.hypot(peak[1] - x, peak[0] - y) < 8 and field[1, y, x] < -1  # up in the picture
+    plate = FaceFields(portrait.landmarks, (160, 160))
+    assert np.array_equal(fields.field(4), plate.field(4))  # no shape for it: the table
+
+
+def test_the_command_plays_a_mesh(tmp_path, capsys):
+    mesh = fake_mesh(tmp_path / "mesh.npz")
+    arguments = ["synth", "--clips", "1", "--size", "64", "--fps", "50", "--aligned"]
+    assert main([*arguments, "--out", str(tmp_path / "a"), "--engine", "ict", "--ict", str(mesh)]) == 0
+    made = json.loads((tmp_path / "a" / "synthesis.json").read_text())
+    assert made["engine"] == "ict" and made["mesh"] == hashlib.sha256(mesh.read_bytes()).hexdigest()
+    for wrong, told in (
+        (["--engine", "ict"], "--ict FILE"),
+        (["--engine", "ict", "--ict", str(tmp_path / "x")], "not there"),
+    ):
+        assert main([*arguments, "--out", str(tmp_path / "b"), *wrong]) == 2
+        assert told in capsys.readouterr().err
+    (tmp_path / "bad.npz").write_bytes(b"x")
+    assert main([*arguments, "--out", str(tmp_path / "b"), "--engine", "ict", "--ict", str(tmp_path / "bad.npz")]) == 2
+    assert not (tmp_path / "b").exists()
+
+
+def test_aligned_frames_are_the_canonical_crop():
+    from zoo.facs import geometry
+
+    for size in (64, 168, 400):
+        aligned = astronaut().aligned(size)
+        assert aligned.picture.shape == (size, size, 3)
+        eyes = np.stack([aligned.landmarks[36:42].mean(0), aligned.landmarks[42:48].mean(0)])
+        assert np.abs((eyes + 0.5) / size - geometry.eye_centres()).max() < 0.02

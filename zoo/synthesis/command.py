@@ -47,6 +47,14 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--fps", type=float, help="frames a second (default: the layout's, which its reader takes for granted)"
     )
+    out.add_argument(
+        "--aligned", action="store_true", help="frames show the canonical crop of the face, for --data.faces cropped"
+    )
+    out.add_argument(
+        "--engine", choices=("landmarks", "ict"), default="landmarks",
+        help="what moves the skin: displacements of 68 landmarks, or the shapes of ICT-FaceKit's mesh",
+    )  # fmt: skip
+    out.add_argument("--ict", type=Path, metavar="FILE.npz", help="ICT-FaceKit's light model, for --engine ict")
     out.add_argument("--still", action="store_true", help="no head motion, light drift, noise or blinks")
     out.add_argument(
         "--no-flow", action="store_true", help="leave the true motion out of the truth files (half the size)"
@@ -97,13 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         layout=name, subjects=arguments.subjects if arguments.subjects is not None else len(found), clips=arguments.clips,
         seed=arguments.seed, size=arguments.size, fps=fps, style=arguments.style or layout.style,
         emotions=tuple(e.strip() for e in arguments.emotions.split(",") if e.strip()), events=arguments.long or 1,
-        flow=not arguments.no_flow, nuisance=Nuisance.none() if arguments.still else Nuisance(),
+        flow=not arguments.no_flow, aligned=arguments.aligned, engine=arguments.engine,
+        nuisance=Nuisance.none() if arguments.still else Nuisance(),
     )  # fmt: skip
     columns = TextColumn("clips"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("clips", total=settings.subjects * settings.clips)
         rows = write_dataset(
-            settings, found, arguments.out, workers=arguments.workers,
+            settings, found, arguments.out, mesh=arguments.ict, workers=arguments.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
     micro = sum(r.kind == "micro" for r in rows)

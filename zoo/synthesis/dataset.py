@@ -13,22 +13,24 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
 
 from zoo.errors import ZooError
 from zoo.synthesis.layouts import LAYOUTS, Layout, Row, check_code, write_sheet
+from zoo.synthesis.mesh import MeshFields, MeshModel
 from zoo.synthesis.portraits import Portrait
 from zoo.synthesis.render import Course, Nuisance, Player, plan
 from zoo.synthesis.script import AUScript, draw, playable
 
 VERSION = 1  # of the renderer; another one makes other bytes
 Progress = Callable[[int, int], None]
+Engine = Literal["landmarks", "ict"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,9 @@ class Settings:
     events: int = 1  # per video
     macro: float = 0.5  # share of macro-expressions, in long videos
     lead: float = 0.05  # seconds before onset and after offset, in short clips
+    aligned: bool = False  # frames show the canonical crop, as `--data.faces cropped` takes them
+    engine: Engine = "landmarks"  # where the fields come from: the table of landmarks, or a mesh
+    mesh: str = ""  # digest of the mesh's file
     flow: bool = True  # keep the true motion
     quality: int = 95  # of the JPEG frames
     nuisance: Nuisance = field(default_factory=Nuisance)
@@ -54,6 +59,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.layout not in LAYOUTS:
             raise ZooError(f"layout is {self.layout!r}; known: {', '.join(LAYOUTS)}")
+        if self.engine not in get_args(Engine):
+            raise ZooError(f"engine is {self.engine!r}; known: {', '.join(get_args(Engine))}")
         for name, least in (("subjects", 1), ("clips", 1), ("size", 32), ("events", 1)):
             if getattr(self, name) < least:
                 raise ZooError(f"{name} is {getattr(self, name)}; at least {least} is wanted")
@@ -78,6 +85,7 @@ def write_dataset(
     portraits: Sequence[Portrait],
     out: Path,
     *,
+    mesh: Path | None = None,
     workers: int = 1,
     progress: Progress | None = None,
 ) -> list[Row]:
@@ -87,6 +95,7 @@ def write_dataset(
         settings: how.
         portraits: one for each subject.
         out: folder to write.
+        mesh: file of the face mesh, for the engine ``ict``.
         workers: processes; 1 works in this one.
         progress: told clips done and clips in all.
 
@@ -102,7 +111,12 @@ def write_dataset(
             f"give more portraits, or --subjects {len(portraits)}"
         )
     portraits = list(portraits)[: settings.subjects]
-    settings = Settings(**{**vars(settings), "portraits": digest(portraits)})
+    if (settings.engine == "ict") != (mesh is not None):
+        raise ZooError(
+            "the engine ict plays the shapes of a face mesh; give both --engine ict and --ict FILE, or neither"
+        )
+    model = MeshModel(mesh) if mesh is not None else None
+    settings = replace(settings, portraits=digest(portraits), mesh=model.digest if model else "")
     _claim(out, settings)
     total, done = settings.subjects * settings.clips, 0
     rows: list[Row] = []
@@ -115,10 +129,12 @@ def write_dataset(
 
     if workers <= 1:
         for k, portrait in enumerate(portraits, 1):
-            rows += _write_subject(settings, portrait, k, out, tick)
+            rows += _write_subject(settings, portrait, k, out, model, tick)
     else:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            waiting = [pool.submit(_write_subject, settings, p, k, out, None) for k, p in enumerate(portraits, 1)]
+            waiting = [
+                pool.submit(_write_subject, settings, p, k, out, model, None) for k, p in enumerate(portraits, 1)
+            ]
             try:
                 for job in as_completed(waiting):
                     rows += job.result()
@@ -153,7 +169,12 @@ def _claim(out: Path, settings: Settings) -> None:
 
 
 def _write_subject(
-    settings: Settings, portrait: Portrait, subject: int, out: Path, tick: Callable[[int], None] | None
+    settings: Settings,
+    portrait: Portrait,
+    subject: int,
+    out: Path,
+    model: MeshModel | None,
+    tick: Callable[[int], None] | None,
 ) -> list[Row]:
     cv2.setNumThreads(1)  # one process, one core
     layout = LAYOUTS[settings.layout]
@@ -164,13 +185,19 @@ def _write_subject(
         folder = out.joinpath(*layout.folder(subject, clip))
         truth = out / "truth" / f"{subject:03d}_{clip:03d}.json"
         if not (folder.is_dir() and truth.is_file()):
-            player = player or Player(portrait.framed(settings.size))
+            player = player or _player(settings, portrait, model)
             course = _course(settings, player, subject, clip, order[clip - 1])
             _write_clip(settings, layout, player, course, folder, truth, {"portrait": portrait.name})
         rows += _rows(json.loads(truth.read_text("utf-8")), layout, subject, clip)
         if tick is not None:
             tick(1)
     return rows
+
+
+def _player(settings: Settings, portrait: Portrait, model: MeshModel | None) -> Player:
+    framed = portrait.aligned(settings.size) if settings.aligned else portrait.framed(settings.size)
+    fields = MeshFields(framed.landmarks, framed.picture.shape[:2], model) if model is not None else None
+    return Player(framed, fields)
 
 
 def _emotions(settings: Settings, subject: int) -> list[str | None]:

@@ -201,8 +201,8 @@ class FaceFields:
         weights = _basis(at, np.concatenate([self._nodes, fixed]))[:, :_MOVING]
         # beyond the anchors a plate runs away; it is let down to zero within a tenth of the crop
         beyond = np.maximum(np.abs(at - 0.5).max(1) - 0.5, 0.0) / 0.1
-        fade = 0.5 + 0.5 * np.cos(np.pi * np.minimum(beyond, 1.0))
-        self._weights = np.asarray(weights * fade[:, None], np.float32)  # [H*W, 79]
+        self.fade: np.ndarray = 0.5 + 0.5 * np.cos(np.pi * np.minimum(beyond, 1.0))  # [H*W]
+        self._weights = np.asarray(weights * self.fade[:, None], np.float32)  # [H*W, 79]
 
     @property
     def interocular(self) -> float:
@@ -236,6 +236,14 @@ class FaceFields:
         for movement, value in intensities.items():
             out += np.float32(value) * self.field(*movement)
         return out
+
+
+def carry(face: FaceFields, places: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Shifts of the 68 landmarks, carried to other places by the plate. Shapes: ``[M, 2]``, ``[68, 2]`` pixels -> ``[M, 2]``."""
+    inverse = np.linalg.inv(face.matrix[:, :2])
+    own, at = ((points - face.matrix[:, 2]) @ inverse.T for points in (face.landmarks, places))
+    out: np.ndarray = _basis(at, np.concatenate([own, anchors()]))[:, :68] @ shifts
+    return out * (np.abs(at - 0.5).max(1) < 0.56)[:, None]
 
 
 def _basis(at: np.ndarray, nodes: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from zoo.errors import ZooError
+from zoo.synthesis.fields import crop_to_picture
 from zoo.synthesis.sample import sample_portrait
 from zoo.vision.facemesh import ibug_index
 from zoo.vision.faces import Face
@@ -57,6 +58,24 @@ class Portrait:
         return Portrait(
             name=self.name, picture=picture, landmarks=map_points(matrix, self.landmarks), expression=self.expression
         )
+
+    def aligned(self, size: int) -> Portrait:
+        """The face in the canonical crop: eyes and mouth where every aligned face of the zoo has them."""
+        placed = crop_to_picture(self.landmarks)
+        linear = size * np.linalg.inv(placed[:, :2])
+        matrix = np.column_stack([linear, -0.5 - linear @ placed[:, 2]])
+        picture, scale = self.picture, float(np.hypot(*linear[0]))
+        if scale < 0.5:  # shrinking by means of areas, or texture would alias into false motion
+            half = cv2.resize(picture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            step = np.array([half.shape[1] / picture.shape[1], half.shape[0] / picture.shape[0]])
+            points = (self.landmarks + 0.5) * step - 0.5
+            return Portrait(name=self.name, picture=half, landmarks=points, expression=self.expression).aligned(size)
+        picture = cv2.warpAffine(
+            picture, matrix, (size, size), flags=cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        )  # fmt: skip
+        points = map_points(matrix, self.landmarks)
+        return Portrait(name=self.name, picture=picture, landmarks=points, expression=self.expression)
 
 
 def astronaut() -> Portrait:

@@ -201,15 +201,16 @@ class Player:
 
     Args:
         portrait: framed to the size of the video.
+        fields: how its face moves; by the table of landmarks if not given.
     """
 
-    def __init__(self, portrait: Portrait) -> None:
+    def __init__(self, portrait: Portrait, fields: FaceFields | None = None) -> None:
         from scipy.interpolate import RectBivariateSpline
 
         self.portrait = portrait
         height, width = portrait.picture.shape[:2]
         self.shape = (height, width)
-        self.fields = FaceFields(portrait.landmarks, self.shape)
+        self.fields = fields or FaceFields(portrait.landmarks, self.shape)
         rows = np.clip((np.arange(height * _FINER) + 0.5) / _FINER - 0.5, 0, height - 1)
         columns = np.clip((np.arange(width * _FINER) + 0.5) / _FINER - 0.5, 0, width - 1)
         finer = [
@@ -251,10 +252,12 @@ class Player:
 
     def landmarks(self, course: Course, index: int) -> np.ndarray:
         """True landmarks of one frame. Shapes: ``[68, 2]`` in pixels."""
-        leaves = -arrivals(-self._deformation(course, index))
-        x, y = self.portrait.landmarks.astype(np.float32).T
-        shifts = [_read(plane, x, y).ravel() for plane in leaves]
-        return map_points(self._pose(course, index), self.portrait.landmarks + np.stack(shifts, 1))
+        field = self._deformation(course, index)
+        still = self.portrait.landmarks.astype(np.float32).T
+        moved = still
+        for _ in range(30):  # a field is read at the place of arrival
+            moved = still + np.stack([_read(plane, *moved).ravel() for plane in field])
+        return map_points(self._pose(course, index), moved.T.astype(np.float64))
 
     def _deformation(self, course: Course, index: int) -> np.ndarray:
         return self.fields.dense({m: a[index] for m, a in course.amplitudes.items() if a[index] > 0})
