@@ -20,13 +20,15 @@ class LandmarkFile:
     ``.npy``: float ``[T, N, 2]`` or ``[T, N, 3]`` (depth is dropped), ``[N, 2]`` for a single picture, with N 68 (iBUG) or 478
     (MediaPipe, of which iBUG's 68 are taken). ``.npz``: the same under ``landmarks``, with the frames' numbers from 0 under
     ``frames`` where not every frame is there. ``.csv``: one row per frame, columns ``x_0 … x_67, y_0 … y_67`` and, where not
-    every frame is there, ``frame``; so OpenFace writes it. All in pixels of the frame.
+    every frame is there, ``frame``; so OpenFace writes it, and ``zoo faces --landmarks`` (then ``face`` chooses one). All in
+    pixels of the frame.
 
     A frame whose points are missing, not finite, or marked as failed (OpenFace's ``success`` 0) is refused when it is asked
     for, by its number; ``warnings`` says beforehand how many those are.
 
     Args:
         path: the file.
+        face: number of the face, where a .csv has a column ``face`` with several.
         first: what ``frame`` is at the first frame; None: 1 in a file of OpenFace (it has a column ``success``), else 0.
 
     Attributes:
@@ -37,7 +39,7 @@ class LandmarkFile:
         DataError: the file is missing, or not in one of these forms; the message says what it holds.
     """
 
-    def __init__(self, path: str | Path, *, first: int | None = None) -> None:
+    def __init__(self, path: str | Path, *, face: int | None = None, first: int | None = None) -> None:
         self.path = Path(path)
         self.warnings: list[str] = []
         if not self.path.is_file():
@@ -48,7 +50,7 @@ class LandmarkFile:
             case ".npy" | ".npz":
                 points, numbers = self._arrays()
             case ".csv":
-                points, numbers = self._table(first)
+                points, numbers = self._table(face, first)
             case other:
                 raise DataError(
                     f"{self.path}: landmarks are read from .npy, .npz or .csv, not from {other or 'a bare name'}"
@@ -119,7 +121,7 @@ class LandmarkFile:
             )
         return points[..., :2], numbers.astype(int)
 
-    def _table(self, first: int | None) -> tuple[np.ndarray, np.ndarray]:
+    def _table(self, face: int | None, first: int | None) -> tuple[np.ndarray, np.ndarray]:
         import pandas as pd
 
         try:
@@ -127,6 +129,13 @@ class LandmarkFile:
         except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
             raise DataError(f"{self.path} cannot be read as a table ({error})") from None
         table.columns = [str(name).strip() for name in table.columns]
+        if "face" in table.columns and (table["face"].nunique() > 1 or face is not None):
+            numbers = sorted(int(n) for n in table["face"].unique())
+            if face not in numbers:
+                raise DataError(
+                    f"{self.path} holds faces {', '.join(map(str, numbers))}; name one of them by `face`, got {face}"
+                )
+            table = table[table["face"] == face].reset_index(drop=True)
         count = sum(bool(re.fullmatch(r"x_\d+", name)) for name in table.columns)
         wanted = [f"{axis}_{i}" for axis in "xy" for i in range(count)]
         if count not in POINTS or (lacking := [name for name in wanted if name not in table.columns]):
@@ -137,7 +146,7 @@ class LandmarkFile:
             values[table["success"].to_numpy() == 0] = np.nan
         if first is None:
             first = 1 if "success" in table.columns else 0
-        numbers = np.arange(len(table))
+        frames = np.arange(len(table))
         if "frame" in table.columns:
             stated = pd.to_numeric(table["frame"], errors="coerce")
             if stated.isna().any() or (stated % 1 != 0).any():
@@ -145,5 +154,5 @@ class LandmarkFile:
                 raise DataError(
                     f"{self.path}: row {row + 2}, column frame: {table['frame'].iloc[row]!r} is no frame number"
                 )
-            numbers = stated.to_numpy().astype(int) - first
-        return values.reshape(len(table), 2, count).transpose(0, 2, 1), numbers
+            frames = stated.to_numpy().astype(int) - first
+        return values.reshape(len(table), 2, count).transpose(0, 2, 1), frames
