@@ -19,7 +19,7 @@ MAY = {
     "synthesis": {"vision", "facs", "data", "graph"}, "metrics": set(), "metrics_spotting": {"metrics"}, "registry": {"models", "weights"}, "hub": set(), "publish": {"hub", "weights"},
     "weights": {"hub", "registry", "models"}, "convert": {"weights", "registry", "models"}, "card": set(), "export": {"weights", "models", "registry", "inputs"},
     "train": {"data", "metrics", "registry", "weights", "models", "features", "report", "graph", "facs", "inputs", "synthesis", "spotting", "card"},
-    "result": {"report", "vision", "facs", "spotting"}, "report": {"result", "vision", "facs", "graph"},
+    "result": {"report", "vision", "facs", "spotting", "graph"}, "report": {"result", "vision", "facs", "graph"},
     "predictor": {"inputs", "spotting", "vision", "weights", "report", "result", "models", "synthesis", "export", "live"},
     "live": {"inputs", "spotting", "vision", "weights", "report", "result", "models", "predictor"},
     "audit": {"data", "metrics", "weights", "models", "registry", "facs", "graph", "report", "inputs", "train", "vision"},

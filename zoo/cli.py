@@ -29,6 +29,7 @@ ROOM_COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("zoo.train.sweep_command", "search settings by a wandb sweep file, without a server"),
     "compare": ("zoo.train.compare_command", "do two runs differ? paired, on the same clips"),
     "push": ("zoo.publish:push_command", "publish a checkpoint on a model hub"),
+    "app": ("zoo.app", "serve a page to try it on"),
     "export": ("zoo.export", "write weights as ONNX or .pt2"),
     "pull": ("zoo.publish:pull_command", "fetch a checkpoint from a model hub"),
     "audit": ("zoo.audit.command", "what stands behind a score: halves of the face, groups, regions, action units"),

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import ZooError
-from zoo.types import FlowMap, InputSpec, Interval, Prediction
+from zoo.types import AUGraph, FlowMap, InputSpec, Interval, Prediction
 
 if TYPE_CHECKING:
     from zoo.spotting.events import Found, Spotting
+
+GRAPH_EDGES = 24  # drawn on a face, the heaviest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,13 @@ class Result:
     # of a long video, in which expressions were spotted first; prediction, interval and faces are then those of the strongest
     spotting: Spotting | None = None
     events: tuple[RecognisedEvent, ...] = ()  # in order of time
+    graph: AUGraph | None = None  # what a network of action units saw
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """Names of the figures that :func:`save` draws."""
+        timeline, graph = self.spotting is not None, self.graph is not None
+        return ("prediction.png", *(["timeline.png"] if timeline else []), *(["graph.png"] if graph else []))
 
     @property
     def synthetic(self) -> bool:
@@ -100,6 +109,10 @@ class Result:
             "label": p.label,
             "classes": list(p.classes),
             "probabilities": [round(v, 6) for v in p.probabilities],
+            "aus": {str(unit): round(value, 6) for unit, value in p.aus},
+            "graph": None
+            if self.graph is None
+            else {"nodes": list(self.graph.nodes), "adjacency": self.graph.adjacency.round(4).tolist()},
             "synthetic": self.synthetic,
             "truth": dict(self.truth) if self.truth is not None else None,
             "interval": {
@@ -134,9 +147,11 @@ class Result:
 
 
 def save(result: Result, out: str | Path) -> tuple[Path, Path]:
-    """Write ``prediction.json`` and ``prediction.png``, and of a long video ``timeline.png``, each whole or not at all.
+    """Write ``prediction.json`` and ``prediction.png``, of a long video ``timeline.png``, of a network of action units
+    ``graph.png``; each whole or not at all.
 
-    The JSON holds: ``source``, ``model``, ``label``, ``classes``, ``probabilities`` (in the order of the classes);
+    The JSON holds: ``source``, ``model``, ``label``, ``classes``, ``probabilities`` (in the order of the classes); ``aus`` (unit:
+    probability) and ``graph`` (nodes, and what each takes from each; null where the model has none);
     ``synthetic`` and ``truth`` (emotion, label, aus, intensities, onset, apex, offset; null for real footage);
     ``interval`` (onset and apex as frame numbers from 0 and in seconds, and who chose them); ``events`` (of a long video: each
     interval spotted, with onset, apex and offset in frames and seconds, kind micro or macro, score, label, probabilities, aus;
@@ -151,9 +166,8 @@ def save(result: Result, out: str | Path) -> tuple[Path, Path]:
 
     folder = writable(out)
     text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    names = ["prediction.json", "prediction.png", *(["timeline.png"] if result.spotting is not None else [])]
-    targets = [folder / name for name in names]
-    half = [folder / f".part.{name}" for name in names]
+    targets = [folder / name for name in ("prediction.json", *result.pictures)]
+    half = [folder / f".part.{target.name}" for target in targets]
     try:
         half[0].write_text(text, encoding="utf-8")
         prediction_figure(result, half[1])
@@ -161,7 +175,15 @@ def save(result: Result, out: str | Path) -> tuple[Path, Path]:
             from zoo.spotting.figure import Moment, timeline_figure
 
             moments = [Moment(e.event, e.face, f"{e.prediction.label} ({e.event.kind})") for e in result.events]
-            timeline_figure(result.spotting, half[2], moments=moments)
+            timeline_figure(result.spotting, folder / ".part.timeline.png", moments=moments)
+        if result.graph is not None:
+            from zoo.graph.draw import graph_figure
+
+            g = result.graph
+            title = f"{result.model}, apex frame {result.interval.apex}"
+            graph_figure(
+                g.adjacency, g.nodes, face=result.apex_face, values=g.values, title=title, most=GRAPH_EDGES
+            ).savefig(folder / ".part.graph.png", dpi=110)
         for part, target in zip(half, targets, strict=True):
             part.replace(target)
     except OSError as error:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 Modality = Literal["flow", "frames", "apex", "patches"]
 Channel = Literal["u", "v", "strain", "red", "green", "blue", "grey", "difference"]
 Normalisation = Literal["minmax_255", "pixels", "iod", "peak", "zscore"]
-Scaling = Literal["raw255", "unit", "median", "signed", "imagenet"]
+Scaling = Literal["raw255", "unit", "median", "robust", "signed", "imagenet"]
 FlowMethod = Literal["tvl1", "tvl1_fast", "tvl1_torch", "dis", "farneback"]
 Crop = Literal["face", "megc2019"]
 PatchSet = Literal["brow10_mouth18", "brow10_mouth20"]
@@ -58,7 +58,8 @@ class InputSpec:
     # minmax_255: per picture and channel, rounded to 0..255 (STSTNet's public inputs); pixels: of the aligned face, as they are;
     # iod: percent of the distance between the eyes; peak: divided by the longest vector; zscore: per picture and channel
     normalisation: Normalisation = "minmax_255"
-    # raw255: 0..255; unit: 0..1; median: (x - the picture's own median) / 64; signed: -1..1; imagenet: its means and deviations
+    # raw255: 0..255; unit: 0..1; median: (x - the picture's own median) / 64; signed: -1..1; imagenet: its means and deviations;
+    # robust (motion): about its own median (strain: about 0), in units of the usual size, larger values squashed to -2..2
     scaling: Scaling = "unit"
     flow: FlowMethod = "tvl1"  # the parameter set of the flow, see zoo.vision.flow
     crop: Crop = "megc2019"  # which part of the aligned face the picture shows, see zoo.types.CROPS
@@ -191,3 +192,12 @@ class Prediction:
     def label(self) -> str:
         """The most probable class."""
         return self.classes[max(range(len(self.classes)), key=self.probabilities.__getitem__)]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AUGraph:
+    """The graph of action units that a network saw in one clip."""
+
+    nodes: tuple[str, ...]  # such as AU12, or AU12L for the subject's left
+    adjacency: np.ndarray  # float [N, N]; entry [i, j] is the weight with which node i takes from node j
+    values: np.ndarray  # float [N], probability of the unit that each node stands for

@@ -215,6 +215,7 @@ def _finish(
         onset_face=spotted.onset_face,
         apex_face=spotted.apex_face,
         flow=found.flow,
+        graph=found.graph,
         input_spec=net.input_spec,
         face=face,
         warnings=(*warnings, *spotted.notes),

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 
 from zoo.inputs import flow_map, prepare
-from zoo.types import Clip, FlowMap, Interval, Prediction
+from zoo.types import AUGraph, Clip, FlowMap, Interval, Prediction
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from zoo.models._base import ZooModel
 
 Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
@@ -51,6 +53,7 @@ class Recognition:
 
     prediction: Prediction
     flow: FlowMap  # onset to apex, pixels of the aligned face
+    graph: AUGraph | None = None  # what a network of action units saw
     warnings: tuple[str, ...] = ()
 
 
@@ -76,8 +79,8 @@ def recognise(clip: Clip, net: ZooModel, watch: dict[str, float] | None = None) 
     training = net.training
     with timed(spent, "model"), torch.inference_mode():
         net.eval()
-        weight = next(net.parameters())
-        logits = net(torch.from_numpy(x)[None].to(weight.device, weight.dtype))[0]
+        weight = next(net.parameters(), torch.zeros(()))  # an exported model shows none
+        logits, aus, graph = _outputs(net, torch.from_numpy(x)[None].to(weight.device, weight.dtype))
         net.train(training)
     probabilities = tuple(torch.softmax(logits.double().cpu(), 0).tolist())
     classes = net.classes or tuple(f"class {i}" for i in range(len(probabilities)))
@@ -87,9 +90,30 @@ def recognise(clip: Clip, net: ZooModel, watch: dict[str, float] | None = None) 
         warnings.append(f"nothing moves between onset and apex ({', '.join(flat)} constant): the prediction is void")
     if not net.classes:
         warnings.append("the model carries no class names: its weights may be untrained")
-    # probabilities of action units belong here (Prediction.aus), beside those of the classes
-    prediction = Prediction(clip=clip.key, probabilities=probabilities, classes=classes)
-    return Recognition(prediction=prediction, flow=flow, warnings=tuple(warnings))
+    prediction = Prediction(clip=clip.key, probabilities=probabilities, classes=classes, aus=aus)
+    return Recognition(prediction=prediction, flow=flow, graph=graph, warnings=tuple(warnings))
+
+
+def _outputs(net: ZooModel, x: Tensor) -> tuple[Tensor, tuple[tuple[int, float], ...], AUGraph | None]:
+    """Class logits ``[K]``, probabilities of action units, and their graph, of a batch of one."""
+    import torch
+
+    from zoo.models._base import AUModel
+
+    if isinstance(net, AUModel):
+        logits, found = net.forward_all(x)
+        chances = torch.sigmoid(found.au_logits[0].double().cpu()).tolist()
+        aus = tuple(zip(net.aus, chances, strict=True))
+        adjacency = found.adjacency if found.adjacency.ndim == 2 else found.adjacency[0]
+        known = dict(aus)
+        values = [known.get(int("".join(filter(str.isdigit, name)) or 0), 0.0) for name in net.node_names]
+        graph = AUGraph(nodes=net.node_names, adjacency=adjacency.float().cpu().numpy(), values=np.array(values))
+        return logits[0], aus, graph
+    if hasattr(net, "forward_outputs"):  # an exported file
+        answers = net.forward_outputs(x)
+        chances = torch.sigmoid(answers[1][0].double()).tolist() if net.aus else []
+        return answers[0][0], tuple(zip(net.aus, chances, strict=True)), None
+    return net(x)[0], (), None
 
 
 def clip_of(
@@ -107,12 +131,17 @@ def clip_of(
 
 
 def model_of(model: str | ZooModel) -> ZooModel:
-    """The model itself, or the one of that name."""
-    if isinstance(model, str):
-        from zoo.weights import load
+    """The model itself, or the one of that name or in that exported file."""
+    if not isinstance(model, str):
+        return model
+    if model.endswith((".onnx", ".pt2")):
+        from zoo.export import open_exported
 
-        return load(model)
-    return model
+        exported: Any = open_exported(model)
+        return exported
+    from zoo.weights import load
+
+    return load(model)
 
 
 @contextmanager
