@@ -129,6 +129,9 @@ def test_command_counts_a_manifest_and_a_fold(tmp_path, capsys):
     assert "8 clips of clips; 1 left out" in told and "AU1 <-  AU2    1.000" in told
     assert (tmp_path / "cooccurrence.png").stat().st_size > 20_000 and (tmp_path / "cooccurrence.html").exists()
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+    assert main([*arguments, "--signed"]) == 0
+    assert read(tmp_path / "signed.csv")[1].tolist() == [[0, 1, -1], [1, 0, -1], [-1, -1, 0]]
+    assert "apart" in capsys.readouterr().out
     assert main([*arguments, "--protocol", "samm_3", "--fold", "samm/s1"]) == 0
     assert "without samm/s1" in (told := capsys.readouterr().out) and "5 clips" in told
     assert read(tmp_path / "cooccurrence.csv")[1].max() == 0  # the pair was that subject's alone

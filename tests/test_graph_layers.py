@@ -267,12 +267,12 @@ def test_landmark_network_learns_which_half_smiles():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     points = geometry.landmarks() * 224
-    sides = [k % 2 for k in range(16)]
+    sides, edges = [k % 2 for k in range(16)], sparse.landmark_edges()
 
     def clips():
         return Batch.from_data_list([
             sparse.landmark_graph(points, points + geometry.displacement(12, ("left", "right")[s]) * 60
-                                  + rng.normal(0, 0.5, (68, 2)), label=s) for s in sides
+                                  + rng.normal(0, 0.5, (68, 2)), label=s, edges=edges) for s in sides
         ])  # fmt: skip
 
     train, test = clips(), clips()

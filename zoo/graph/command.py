@@ -84,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     counted.add_argument("manifest", type=Path, help="table of clips, as written by `zoo data build`")
     counted.add_argument("--protocol", metavar="NAME", help="count only its clips")
     counted.add_argument("--fold", metavar="NAME", help="count only the training clips of this fold of the protocol")
+    counted.add_argument(
+        "--signed", action="store_true", help="SRERL's graph in its place: +1 together, -1 apart, 0 neither"
+    )
     counted.set_defaults(make=_counted)
 
     prior = kinds.add_parser("prior", parents=[common, units, recipe], help="from published annotations")
@@ -134,7 +137,7 @@ def _from_counts(joint: Any, shown: Any, arguments: argparse.Namespace) -> np.nd
 def _counted(arguments: argparse.Namespace) -> Drawn:
     from zoo.data.manifest import Manifest
     from zoo.facs.coding import multi_hot, parse
-    from zoo.graph.adjacency import joint_counts
+    from zoo.graph.adjacency import joint_counts, signed
 
     aus = au_set(arguments.aus)
     table = Manifest.load(arguments.manifest).table
@@ -162,9 +165,13 @@ def _counted(arguments: argparse.Namespace) -> Drawn:
             f"none of the {len(rows)} clips of {where} has its action units coded: there is nothing to count"
         )
     print(f"{len(coded)} clips of {where}; {len(rows) - len(coded)} left out, whose units are not coded")
-    joint, shown = joint_counts(np.asarray(coded, np.float64))
+    labels = np.asarray(coded, np.float64)
+    if arguments.signed:
+        title = f"Action units together (+) and apart (-): {where} ({len(coded)} clips)"
+        return Drawn(adjacency=signed(labels).numpy(), names=_names(aus), title=title, file="signed")
     title = f"Action units together: {where} ({len(coded)} clips)"
-    return Drawn(adjacency=_from_counts(joint, shown, arguments), names=_names(aus), title=title, file="cooccurrence")
+    made = _from_counts(*joint_counts(labels), arguments)
+    return Drawn(adjacency=made, names=_names(aus), title=title, file="cooccurrence")
 
 
 def _prior(arguments: argparse.Namespace) -> Drawn:

@@ -61,7 +61,8 @@ def landmark_graph(
         label: class index, where it is known.
 
     Shapes: ``[68, 2]`` each -> ``x`` float ``[68, 4]``: place relative to the eyes in distances between them, then
-    displacement in ``MOTION`` per cent of that distance; ``edge_attr`` float ``[E, 3]``: vector from source to target, and its length.
+    displacement in ``MOTION`` per cent of that distance; ``edge_attr`` float ``[E, 3]``: vector from source to target, and its
+    length.
 
     Raises:
         ZooError: not 68 landmarks, or eyes that fall together.
