@@ -160,13 +160,13 @@ def _stretch(pair: Tensor) -> Tensor:
     """Grey values of each pair stretched together to 0..255, then smoothed by σ 0.8, as IPOL's program begins."""
     low = pair.amin((1, 2, 3), keepdim=True)
     wide = (pair.amax((1, 2, 3), keepdim=True) - low).clamp_min(1)
-    # seven taps: the kernel that OpenCV makes of this σ for floats
-    taps = torch.exp(-torch.arange(-3, 4, device=pair.device, dtype=torch.float32).square() / (2 * 0.8**2))
-    taps /= taps.sum()
-    flat = ((pair - low) * (255 / wide)).flatten(0, 1)[:, None]
-    flat = F.conv2d(F.pad(flat, (3, 3, 0, 0), mode="reflect"), taps[None, None, None, :])
-    flat = F.conv2d(F.pad(flat, (0, 0, 3, 3), mode="reflect"), taps[None, None, :, None])
-    return flat.view_as(pair)
+    grey = (pair - low) * (255 / wide)
+    # seven taps: the kernel that OpenCV makes of this σ for floats; summed by hand, as a GPU may round a convolution to 10 bits
+    taps = [math.exp(-(i**2) / (2 * 0.8**2)) for i in range(-3, 4)]
+    for dim, beyond in ((3, (3, 3, 0, 0)), (2, (0, 0, 3, 3))):
+        wider, side = F.pad(grey, beyond, mode="reflect"), grey.shape[dim]
+        grey = torch.stack([wider.narrow(dim, i, side) * (tap / sum(taps)) for i, tap in enumerate(taps)]).sum(0)
+    return grey
 
 
 def _halve(pair: Tensor) -> Tensor:
