@@ -16,7 +16,7 @@ from zoo.registry import create_model
 from zoo.result import ranges, save
 from zoo.spotting.apex import motion, spot_apex
 from zoo.synthesis.sample import motion_field, sample_clip, strength, warp
-from zoo.types import Interval
+from zoo.types import InputSpec, Interval
 from zoo.vision.faces import Face
 from zoo.vision.track import AlignedFace
 from zoo.vision.video import write_video
@@ -104,14 +104,63 @@ def test_a_short_video_gives_the_same_moment_as_its_frames(video, sample, model)
     assert result.onset_face.shape == (168, 168, 3) and result.flow.data.shape == (3, 168, 168)
 
 
-def test_a_smile_is_found_in_a_long_video(long_video, sample, model):
-    result = predict(long_video, model=model, detector=Fixed(sample.face))
-    assert (
-        result.clear
-        and abs(result.interval.apex - 67) <= 2
-        and result.interval.apex - result.interval.onset == result.lag
-    )
-    assert result.lag == 8 and result.face.checked < 25 and result.n_frames == 120
+def test_a_smile_is_found_in_a_long_video(long_video, sample, model, tmp_path):
+    result = predict(long_video, model=model, detector=Fixed(sample.face), out=tmp_path)
+    assert result.clear and abs(result.interval.apex - 67) <= 2 and result.n_frames == 120 and result.face.checked <= 4
+    assert len(result.events) == 1 and result.interval.offset is not None
+    event = result.events[0]
+    assert (event.event.onset, event.event.apex, event.event.offset) == (
+        result.interval.onset, result.interval.apex, result.interval.offset,
+    )  # fmt: skip
+    assert event.prediction.probabilities == result.prediction.probabilities and event.event.kind == "micro"
+    written = json.loads((tmp_path / "prediction.json").read_text(encoding="utf-8"))
+    (entry,) = written["events"]
+    assert entry["label"] == written["label"] and entry["apex"] == written["interval"]["apex"]
+    assert entry["offset_seconds"] == round(entry["offset"] / 30, 4) and entry["kind"] == "micro" and entry["score"] > 1
+    assert len(written["motion"]["curve"]) == 120 and written["motion"]["lag_frames"] is None
+    assert {p.name for p in tmp_path.iterdir()} == {"prediction.json", "prediction.png", "timeline.png"}
+    assert cv2.imread(str(tmp_path / "timeline.png")).shape[1] == 1760
+
+
+def test_a_long_video_in_which_nothing_happens_has_no_events(sample, model, tmp_path):
+    rng, still = np.random.default_rng(2), sample.frames[0]
+    frames = [np.clip(still + rng.normal(0, 1, still.shape), 0, 255).astype(np.uint8) for _ in range(70)]
+    write_video(tmp_path / "still.mp4", frames, fps=30, crf=6)
+    result = predict(tmp_path / "still.mp4", model=model, detector=Fixed(sample.face))
+    assert result.events == () and not result.clear and "nothing was spotted" in " ".join(result.warnings)
+    assert np.isfinite(result.prediction.probabilities).all() and result.interval.onset < result.interval.apex
+
+
+def test_a_video_that_does_not_say_its_length_is_read_as_what_it_is(sample, model, tmp_path, monkeypatch):
+    write_video(tmp_path / "short.mkv", sample.frames, fps=60, crf=6)
+    result = predict(tmp_path / "short.mkv", model=model, detector=Fixed(sample.face))
+    assert result.n_frames == 60 and result.spotting is None and abs(result.interval.apex - sample.truth.apex) <= 1
+
+
+@pytest.mark.parametrize("modality", ["frames", "apex", "patches"])
+def test_models_of_every_modality_read_a_video(long_video, video, sample, modality):
+    channels = {"frames": ("red", "green", "blue"), "apex": ("difference",), "patches": ("difference",)}[modality]
+    seen = []
+
+    class Net(torch.nn.Module):
+        arch, classes = "probe", ("a", "b")
+        input_spec = InputSpec(
+            modality=modality, channels=channels, frames=5, size=112 if modality == "patches" else 32, source="difference",
+            scaling="unit",
+        )  # fmt: skip
+
+        def __init__(self):
+            super().__init__()
+            self.fc = torch.nn.Linear(1, 2)
+
+        def forward(self, x):
+            seen.append(tuple(x.shape[1:]))
+            return self.fc(x.flatten(1).abs().mean(1, keepdim=True))
+
+    for path in (long_video, video):
+        result = predict(path, model=Net(), detector=Fixed(sample.face))
+        assert sum(result.prediction.probabilities) == pytest.approx(1) and result.flow.data.shape == (3, 168, 168)
+    assert set(seen) == {Net.input_spec.shape}
 
 
 def test_the_user_overrides_the_moment(long_video, sample, model):

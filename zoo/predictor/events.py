@@ -44,11 +44,14 @@ class EventStream:
         source: name of the video, for the ids of its clips.
         fps: frames per second.
         settle: seconds after an event until it is told.
+        look: seconds between two looks for events.
     """
 
-    def __init__(self, net: ZooModel, source: str, fps: float, *, settle: float = SETTLE_SECONDS) -> None:
+    def __init__(
+        self, net: ZooModel, source: str, fps: float, *, settle: float = SETTLE_SECONDS, look: float = 1.0
+    ) -> None:
         self.net, self.source, self.fps = net, source, fps
-        self.spotter = FlowSpotter(fps, settle=settle)
+        self.spotter = FlowSpotter(fps, settle=settle, look=look)
         self.watch: dict[str, float] = {}
         self.guess: tuple[SteadyFace, SteadyFace] | None = (
             None  # the strongest motion so far, and the face 0.25 s before

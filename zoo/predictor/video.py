@@ -102,8 +102,9 @@ def _predict_long(
 ) -> Result | None:
     """Spot, and recognise each interval; None where a file that did not say its length turns out to be short."""
     rate = reader.fps or ASSUMED_FPS
-    track = SteadyTrack(ahead(clocked(reader, watch, progress)), detector, fps=reader.fps)
     stream = EventStream(net, reader.path.name, rate)
+    frames = ahead(clocked(reader, watch, progress))
+    track = SteadyTrack(frames, detector, fps=reader.fps, every=stream.spotter.step)
     events = []
     loop = time.perf_counter()
     try:
@@ -119,8 +120,11 @@ def _predict_long(
     if stream.guess is None and stream.best is None:
         raise explain(
             FaceError("the face is seen in no two frames that could be compared; use a clip with a steadier head"),
-            reader, track, None, None,
-        )  # fmt: skip
+            reader,
+            track,
+            None,
+            None,
+        )
     events.sort(key=lambda e: e.event.onset)
     curve = stream.spotter.curve(track.n_frames)
     warnings = [*reader.warnings, *face_warnings(track, hold=False)]
@@ -160,6 +164,7 @@ def _predict_long(
         onset_face=faces[0].rgb,
         apex_face=faces[1].rgb,
         flow=found.flow,
+        graph=found.graph,
         input_spec=net.input_spec,
         face=face_info(track),
         warnings=(*warnings, *found.warnings),

@@ -26,6 +26,7 @@ FLOOR = 0.25  # % of the distance between the eyes: below this it is noise and c
 OVER_REST = 2.5  # times the quiet level
 OVER_HEAD = 0.1  # times the movement of the head within half a second: a turning head bends every flow
 EDGE = 0.2  # of the peak: where the flanks are read
+FLANK = 1.2  # times the way from half to that: where a flank that levels off begins
 
 
 class FlowSpotter:
@@ -36,15 +37,16 @@ class FlowSpotter:
     Args:
         fps: frames per second.
         settle: seconds after an event until it is told; more lets long expressions be seen whole.
+        look: seconds between two looks for events.
 
     Attributes:
         strongest: frame and amplitude of the largest excursion told so far, above the threshold or not; None at first.
     """
 
-    def __init__(self, fps: float, *, settle: float = SETTLE_SECONDS) -> None:
+    def __init__(self, fps: float, *, settle: float = SETTLE_SECONDS, look: float = 1.0) -> None:
         self.fps = fps
         self.step = max(1, round(fps / RATE))
-        self.settle = settle
+        self.settle, self.look = settle, look
         self._rate = fps / self.step
         self._reference: SteadyFace | None = None
         self._base = np.zeros((len(names()), 2), np.float32)
@@ -76,7 +78,7 @@ class FlowSpotter:
             self._base, self._head_base = self._base + local, self._head_base + head
             self._reference = face
         self._fresh += 1
-        if self._fresh < self._rate or len(self._index) < (self.settle + 1) * self._rate:
+        if self._fresh < self.look * self._rate or len(self._index) < (self.settle + 1) * self._rate:
             return []
         self._fresh = 0
         return self._look(self.settle)
@@ -167,7 +169,7 @@ def _turning(head: np.ndarray, rate: float) -> np.ndarray:
 def _excursions(index: np.ndarray, amplitude: np.ndarray, line: np.ndarray, rest: float, fps: float) -> list[Found]:
     """Bumps that rise above the line, with their flanks drawn down to the quiet level."""
     found: list[Found] = []
-    for first, last in runs(amplitude > line):
+    for first, last in runs(amplitude > line, least=2):
         apex = first + int(np.argmax(amplitude[first : last + 1]))
         onset = _foot(amplitude - 1.2 * rest, apex, -1, index)
         offset = _foot(amplitude - 1.2 * rest, apex, +1, index)
@@ -184,7 +186,7 @@ def _excursions(index: np.ndarray, amplitude: np.ndarray, line: np.ndarray, rest
 
 
 def _foot(height: np.ndarray, apex: int, way: int, index: np.ndarray) -> int:
-    """Frame at which a flank meets rest: the line through its middle and its lower part, drawn down to zero.
+    """Frame at which a flank leaves rest, drawn on from its middle and its lower part as flanks of a cosine go.
 
     A flank that turns up again above its lower part ends where it turns.
     """
@@ -202,8 +204,8 @@ def _foot(height: np.ndarray, apex: int, way: int, index: np.ndarray) -> int:
             lower = crossing[1]
         at += way
     if lower is not None and middle is not None:
-        foot = lower + (lower - middle) * EDGE / (0.5 - EDGE)
+        foot = lower + (lower - middle) * FLANK
     else:
         foot = float(at)
     place = float(np.interp(foot, np.arange(len(index)), index))
-    return int(np.ceil(place)) if way < 0 else int(np.floor(place))
+    return round(place)

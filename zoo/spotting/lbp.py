@@ -28,7 +28,7 @@ P = 0.15  # of the threshold
 M = 12  # of the 36 blocks that count
 
 
-def lbp_histograms(grey: np.ndarray, *, blocks: int = 5, radius: int = 3) -> np.ndarray:
+def lbp_histograms(grey: np.ndarray, *, blocks: int = 6, radius: int = 3) -> np.ndarray:
     """Histograms of uniform local binary patterns (8 neighbours), one per block, each summing to 1.
 
     Shapes: uint8 ``[H, W]`` -> float32 ``[blocks², 59]``.
@@ -43,7 +43,7 @@ def lbp_histograms(grey: np.ndarray, *, blocks: int = 5, radius: int = 3) -> np.
     return (counts / counts.sum(1, keepdims=True)).astype(np.float32)
 
 
-def lbp_curve(frames: Iterable[np.ndarray], *, blocks: int = 5, radius: int = 3) -> np.ndarray:
+def lbp_curve(frames: Iterable[np.ndarray], *, blocks: int = 6, radius: int = 3) -> np.ndarray:
     r"""How unlike the first frame each frame is in texture: :math:`1 - \cos` of the block histograms, mean over blocks.
 
     Args:

@@ -35,6 +35,7 @@ class _Spotter(Protocol):
     """What :func:`search` feeds: faces in order, then the end."""
 
     size: int  # px of the faces it wants
+    step: int  # frames from one face to the next
 
     def add(self, face: SteadyFace) -> None: ...
 
@@ -95,7 +96,8 @@ def search(
         faces = (_as_face(frame, spotter.size) for frame in frames)
     else:
         found = detector or MTCNNDetector(min_face=min_face)
-        track = SteadyTrack(ahead(_told(frames, progress, count)), found, fps=given, size=spotter.size, colour=False)
+        told = ahead(_told(frames, progress, count))
+        track = SteadyTrack(told, found, fps=given, size=spotter.size, colour=False, every=spotter.step)
         faces = track
     last, seen = -1, 0
     for face in faces:
@@ -181,6 +183,7 @@ class _Flow:
     def __init__(self, fps: float) -> None:
         self.events: list[Found] = []
         self.spotter = FlowSpotter(fps)
+        self.step = self.spotter.step
 
     def add(self, face: SteadyFace) -> None:
         self.events += self.spotter.add(face)
@@ -278,7 +281,7 @@ class _Texture(_Thinned):
 
     def add(self, face: SteadyFace) -> None:
         if self.due(face):
-            self.feature.add(face.index // self.step, face.segment, lbp.lbp_histograms(face.grey, blocks=6))
+            self.feature.add(face.index // self.step, face.segment, lbp.lbp_histograms(face.grey))
 
     def finish(self, n_frames: int) -> tuple[list[Found], list[Curve], list[str]]:
         total = -(-n_frames // self.step)

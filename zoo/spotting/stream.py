@@ -21,7 +21,7 @@ from zoo.vision.video import Frame, Planes
 FOLLOW_SIZE = 84  # px at which the head is followed
 LOOK_SECONDS = 2.0  # between two looks of the detector while the face is followed
 AGAIN_SECONDS = 0.2, 1.0  # between two looks while there is none: at first, at most
-FOLLOW_SECONDS = 1 / 15  # between two measurements of the head
+FOLLOW_SECONDS = 1 / 30  # between two measurements of the head
 ALIKE = 0.6  # correlation with the anchor below which the detector is asked
 LEAP = 0.25  # of the distance between the eyes: detector and follower disagree by more, and the face is aligned anew
 CREEP = 0.02  # likewise: a smaller movement of the head is left to the spotter, which takes it off the flow
@@ -83,6 +83,7 @@ class SteadyTrack:
         fps: frames per second; None if unknown, then 30 is assumed.
         size: pixels of the faces given out; colour is kept at 168 px only.
         colour: whether the faces can be asked for their colour.
+        every: only each n-th frame is looked at; the others are passed over, not skipped.
 
     Attributes (final once the stream is exhausted): as :class:`~zoo.vision.track.FaceTrack`; ``moved`` counts from the last
         alignment from scratch.
@@ -96,7 +97,9 @@ class SteadyTrack:
         fps: float | None,
         size: int = FACE_SIZE,
         colour: bool = True,
+        every: int = 1,
     ) -> None:
+        self._every = max(1, every)
         rate = fps or 30.0
         self._frames, self._detector, self._size, self._colour = frames, detector, size, colour
         self._look = max(1, round(LOOK_SECONDS * rate))
@@ -122,6 +125,8 @@ class SteadyTrack:
         due, wait, last_follow = 0, self._again[0], 0
         for frame in self._frames:
             self.n_frames = frame.index + 1
+            if frame.index % self._every:
+                continue
             face = None
             if self._matrix is not None:
                 face = self._cut(frame)

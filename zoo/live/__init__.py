@@ -1,0 +1,1 @@
+"""While it happens: a camera is read as it runs."""
