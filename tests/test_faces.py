@@ -15,6 +15,7 @@ from zoo.vision.faces import FACE_SIZE, Face, MTCNNDetector, align, similarity
 from zoo.vision.flow import optical_flow
 from zoo.vision.people import FaceFollower, followed, same_face
 from zoo.vision.stabilise import HeadMotion, Stabiliser, head_motion, local_flow, rigid_region
+from zoo.vision.track import FaceTrack
 from zoo.vision.video import Frame
 from zoo.vision.yunet import YuNetDetector, face_detector
 
@@ -137,6 +138,22 @@ def test_the_face_that_was_followed_is_kept_although_another_is_larger():
     known = Face(np.float32([4, 2, 44, 43]), points, 1.0)
     assert same_face([large, small], known) is small and same_face([small, large], None) is large
     assert same_face([large], known) is large  # it is gone
+
+
+def test_a_track_keeps_to_its_face_when_another_becomes_larger(sample):
+    stage = Stage(sample, {"a": lambda i: (20, 30), "b": lambda i: (260, 50)})
+    real = stage.detect
+
+    def detect(rgb, *, near=None):
+        first, second = real(rgb)
+        grown = Face(second.box + np.float32([-15, -15, 15, 15]), second.points, 1.0)  # from frame 10 on the larger box
+        return [first, second] if int(rgb[0, 0, 0]) < 10 else [grown, first]
+
+    stage.detect = detect
+    track = FaceTrack(stage.frames(40), stage, stride=5)
+    crops = list(track)
+    assert {crop.segment for crop in crops} == {1} and track.others == 1 and not track.skipped
+    assert np.abs(crops[-1].rgb.astype(int) - crops[0].rgb).mean() < 3
 
 
 def test_mtcnn_places_a_face_at_the_border_as_well_as_inside(sample):

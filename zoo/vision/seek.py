@@ -26,6 +26,8 @@ class FrameIndex:
 def frame_index(container: Any) -> FrameIndex | None:
     """Read all packets of the first video stream; None where they carry no time of their own, so that only counting helps."""
     stream = container.streams.video[0]
+    if stream.codec_context.name == "vp8":  # some of its packets hold pictures that are never shown
+        return None
     stamps, keys = [], []
     for packet in container.demux(stream):
         if not packet.size or packet.is_discard or packet.is_corrupt:  # an edit list hides what it discards

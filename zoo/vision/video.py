@@ -111,11 +111,7 @@ class MediaReader:
             return
         index, done = self._frame_index(), start
         if index is None:
-            for frame in self._decode():
-                if frame.index >= start:
-                    yield frame
-                if frame.index >= stop - 1:
-                    return
+            yield from self._counted(start, stop)
             return
         times = index.times()
         try:
@@ -127,8 +123,21 @@ class MediaReader:
                 done = number + 1
         except (av.FFmpegError, OSError) as error:
             raise self._damaged(done, _reason(error)) from None
-        if done < stop:
-            raise self._damaged(done, f"frames {done} to {stop - 1} do not decode")
+        if (
+            done < stop
+        ):  # the packets promised another picture than came; counting decides, and names the damage if it is one
+            yield from self._counted(done, stop)
+
+    def _counted(self, start: int, stop: int) -> Iterator[Frame]:
+        last = -1
+        for frame in self._decode():
+            last = frame.index
+            if last >= start:
+                yield frame
+            if last >= stop - 1:
+                return
+        if last < start:
+            raise MediaError(f"{self.path} holds {last + 1} frames, 0 to {last}; frame {start} was asked")
 
     def _frame_index(self) -> FrameIndex | None:
         if self._index == "unread":
