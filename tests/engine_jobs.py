@@ -13,19 +13,20 @@ from zoo.errors import ProtocolError
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """Writes who ran it; dies by SIGKILL in its first ``deaths`` lives; may raise, may take its time."""
+    """Writes who ran it; dies by SIGKILL in its first ``deaths`` lives; may raise, may wait."""
 
     folder: str
     name: str
     deaths: int = 0
     error: str = ""
-    seconds: float = 0.0
+    waits: bool = False  # until there is a file ``go``
 
     def run(self) -> int:
         folder = Path(self.folder)
         life = len(list(folder.glob(f"{self.name}.life*")))
         (folder / f"{self.name}.life{life}").touch()
-        time.sleep(self.seconds)
+        while self.waits and not (folder / "go").exists():
+            time.sleep(0.05)
         if life < self.deaths:
             os.kill(os.getpid(), signal.SIGKILL)
         if self.error:

@@ -1,4 +1,4 @@
-"""Recipes, folds and fine-tuning, on fakes in the real layout and through the real command."""
+"""The task, its scores and fine-tuning, on fakes in the real layout and through the real command."""
 
 from __future__ import annotations
 
@@ -8,23 +8,21 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-import yaml
 from sklearn.metrics import f1_score, recall_score
 
 import zoo
 import zoo.weights
+from tests.test_folds import config
+from tests.tiny import TINY
 from zoo.cli import main
 from zoo.data.megc2019 import read_megc2019
 from zoo.data.module import FlowMapsDataModule
 from zoo.errors import ProtocolError, ZooError
 from zoo.train.baselines import run_baseline
 from zoo.train.folds import config_digest, fit_seed, result_path, run_loso
-from zoo.train.recipe import parse, plain_config, recipes_dir
 from zoo.train.task import RecognitionTask
 
 # recipes on synthetic people read a manifest, see test_synthesis_recipes
-RECIPES = sorted(p.stem for p in recipes_dir().glob("*.yaml") if not p.stem.endswith("_synthetic"))
-TINY = ["--data.complete", "false", "--data.batch_size", "16", "--trainer.max_epochs", "1"]
 
 
 def trainer(**changes):
@@ -36,73 +34,6 @@ def trainer(**changes):
         "enable_progress_bar": False,
     }
     return pl.Trainer(**{**options, "enable_model_summary": False, **changes})
-
-
-def config(folder, recipe="ststnet_megc2019", *overrides):
-    return plain_config(parse([recipe], ["--data.root", str(folder), *TINY, *overrides]))
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_trains_through_the_command(recipe, megc_folder, tmp_path, capsys):
-    overrides = ["--model.num_classes", "3"] if "finetune" in recipe else []
-    if overrides and "ststnet.megc2019" not in zoo.list_models("*", pretrained=True):
-        pytest.skip("the checkpoint that this recipe starts from is not here yet")
-    code = main(
-        [
-            "train",
-            "--config",
-            recipe,
-            "--out",
-            str(tmp_path / "run"),
-            "--data.root",
-            str(megc_folder),
-            "--data.fold",
-            "samm/006",
-            *TINY,
-            *overrides,
-        ]
-    )
-    assert code == 0, capsys.readouterr().err
-    assert "uf1" in capsys.readouterr().out
-    model = zoo.load(f"local-dir:{tmp_path / 'run' / 'checkpoint'}")
-    assert model.classes == ("negative", "positive", "surprise")
-    run = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert set(run) >= {"config", "seed", "versions", "digests", "fold"}
-    assert run["train_clips"] == 36
-
-
-def test_shipped_recipes_cover_the_published_weights():
-    assert {n.removesuffix(".megc2019") + "_megc2019" for n in zoo.list_models("*.megc2019", pretrained=True)} <= set(
-        RECIPES
-    )
-
-
-def test_overlay_and_dotted_overrides(tmp_path):
-    (tmp_path / "slow.yaml").write_text(yaml.safe_dump({"model": {"lr": 0.5}, "trainer": {"max_epochs": 3}}))
-    merged = plain_config(parse(["ststnet_megc2019", str(tmp_path / "slow.yaml")], ["--trainer.max_epochs", "7"]))
-    assert merged["model"]["lr"] == 0.5
-    assert merged["model"]["arch"] == "ststnet"
-    assert merged["trainer"]["max_epochs"] == 7
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (["--config", "ststnet_megc2019", "--model.lrr", "1"], "lrr"), (["--config", "ststnet_megc2019", "--model.lr", "fast"], "lr"),
-        (["--config", "ststnet_megc2018"], "ststnet_megc2019"), (["--config", "ststnet_megc2019", "--model.arch", "stsnet"], "ststnet"),
-        (["--config", "ststnet_megc2019", "--data.root", "/nowhere"], "/nowhere"),
-        (["--config", "ststnet_megc2019", "--model.optimiser", "magic"], "magic"),
-        (["--config", "ststnet_megc2019", "--model.input", "{scaling: zscore}"], "zscore"),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("command", ["train", "loso"])
-def test_a_wrong_recipe_is_a_clear_error(command, arguments, word, tmp_path, capsys):
-    code = main([command, *arguments, "--out", str(tmp_path / "run")])
-    captured = capsys.readouterr()
-    assert code == 2
-    assert word in captured.err
-    assert "Traceback" not in captured.err
-    assert len(captured.err.strip().splitlines()) <= 3
 
 
 def test_model_and_data_that_disagree(megc_folder):
@@ -128,20 +59,6 @@ def test_loso_is_scored_from_pooled_predictions(megc_folder, tmp_path):
     assert summary["metrics"]["full"]["uf1"]["mean"] > 0.8, "the fakes are made to be learnt"
     assert np.sum(summary["confusion"]) == 84
     assert json.loads((tmp_path / "loso.json").read_text()) == json.loads(json.dumps(summary))
-
-
-def test_an_interrupted_run_resumes_bit_for_bit(megc_folder, tmp_path):
-    plain = config(megc_folder)
-    whole = run_loso(plain, out=tmp_path / "whole", seeds=[0], workers=0)
-    assert run_loso(plain, out=tmp_path / "parts", seeds=[0], folds=["samm/011", "smic/s01"], workers=0) == {}
-    kept = result_path(tmp_path / "parts", 0, "samm/011").stat().st_mtime_ns
-    (tmp_path / "parts" / "seed0" / ".smic__s03.json.tmp").write_text('{"half')  # what a kill in mid-write leaves
-    parts = run_loso(plain, out=tmp_path / "parts", seeds=[0], workers=0)
-    assert result_path(tmp_path / "parts", 0, "samm/011").stat().st_mtime_ns == kept
-    assert parts["predicted"] == whole["predicted"]
-    for fold in ("samm/011", "casme2/sub17"):
-        a, b = (json.loads(result_path(tmp_path / d, 0, fold).read_text())["logits"] for d in ("whole", "parts"))
-        assert a == b
 
 
 def test_workers_change_nothing(megc_folder, tmp_path):
@@ -254,52 +171,6 @@ def test_baselines_through_the_command(megc_folder, megc_real, tmp_path, capsys)
 def test_support_vector_machine_reaches_its_known_score(megc_real):
     full = run_baseline("svm", read_megc2019(megc_real))["metrics"]["full"]
     assert (round(full["uf1"]["mean"], 4), round(full["uar"]["mean"], 4)) == (0.7473, 0.7507)
-
-
-def test_loso_command_prints_its_table(megc_folder, tmp_path, capsys):
-    code = main(
-        [
-            "loso",
-            "--config",
-            "ststnet_megc2019",
-            "--seeds",
-            "2",
-            "--workers",
-            "0",
-            "--out",
-            str(tmp_path),
-            "--data.root",
-            str(megc_folder),
-            *TINY,
-        ]
-    )
-    out = capsys.readouterr()
-    assert code == 0, out.err
-    assert "±" in out.out
-    assert (tmp_path / "confusion.png").is_file()
-
-
-def test_wandb_offline(megc_folder, tmp_path, monkeypatch):
-    pytest.importorskip("wandb", reason="the extra `wandb` is not installed")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    assert (
-        main(
-            [
-                "train",
-                "--config",
-                "ststnet_megc2019",
-                "--wandb",
-                "--out",
-                str(tmp_path),
-                "--data.root",
-                str(megc_folder),
-                *TINY,
-            ]
-        )
-        == 0
-    )
-    assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
 
 
 def test_weights_are_not_scored_on_what_they_have_seen(megc_folder, tmp_path, capsys):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
+import inspect
 import io
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,6 +68,7 @@ def parse(recipes: Sequence[str], overrides: Sequence[str]) -> LightningCLI:
         ZooError: an unknown field, a value of the wrong type, a missing recipe.
     """
     from jsonargparse import ArgumentError
+    from pytorch_lightning import Trainer
     from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
     from zoo.data.module import FlowMapsDataModule
@@ -95,8 +99,20 @@ def parse(recipes: Sequence[str], overrides: Sequence[str]) -> LightningCLI:
     except (SystemExit, ArgumentError) as error:
         if isinstance(error, SystemExit) and error.code in (0, None):
             raise  # a request for help, answered
-        text = " ".join((complaints.getvalue() or str(error)).split())
-        raise ZooError(f"the recipe or a flag is not understood: {text.rpartition('error: ')[2]}") from None
+        text = " ".join((complaints.getvalue() or str(error)).split()).rpartition("error: ")[2]
+        near = _nearest(text, {"model": RecognitionTask, "data": FlowMapsDataModule, "trainer": Trainer})
+        raise ZooError(f"the recipe or a flag is not understood: {text}{near}") from None
+
+
+def _nearest(complaint: str, sections: Mapping[str, type]) -> str:
+    """What a misspelt field may have meant."""
+    found = re.search(r"Group '(\w+)' does not accept option '(\w+)'|--(\w+)\.(\w+)", complaint)
+    section, name = [part for part in found.groups() if part][:2] if found else ("", "")
+    if section not in sections:
+        return ""
+    fields = set(inspect.signature(sections[section].__init__).parameters) - {"self"}  # type: ignore[misc]
+    close = [] if name in fields else difflib.get_close_matches(name, fields, 3, 0.5)
+    return f" (near: {', '.join(f'{section}.{field}' for field in close)})" if close else ""
 
 
 def plain_config(cli: LightningCLI) -> dict[str, Any]:
