@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray | Tensor
 
+MANY = 24  # nodes, above which all is drawn smaller
 UPPER, LOWER, OTHER, NEGATIVE = "#2a7f8e", "#c2553a", "#6b6478", "#8a1c4a"
 LINES = {"ear": "#cfc5bb", "head": "#cfc5bb", "brow": "#8d7f73", "eye": "#8d7f73", "iris": "#a99c90", "nose": "#cfc5bb",
           "lips": "#d9a79c", "mouth": "#b98579"}  # fmt: skip
@@ -121,7 +122,7 @@ def draw_graph(
     edges, total = edges_of(a, most=most, least=least)
     top = limit or max((abs(e.weight) for e in edges), default=1.0)
     for edge in reversed(edges):  # the heaviest on top
-        _draw_edge(ax, places, edge, abs(edge.weight) / top, over_picture=face is not None)
+        _draw_edge(ax, places, edge, abs(edge.weight) / top, small=len(places) > MANY, over_picture=face is not None)
     _draw_nodes(ax, places, node_names, values)
     low, high = ax.get_ylim()
     if title:
@@ -135,11 +136,14 @@ def graph_figure(adjacency: Array, node_names: Sequence[str], **arguments: Any) 
     """A figure with the graph on a face and, beside it, what its units are called; arguments as of :func:`draw_graph`."""
     from matplotlib.figure import Figure as NewFigure
 
-    figure = NewFigure(figsize=(9.6, 7.4), layout="constrained", facecolor="white")
+    units = list(dict.fromkeys(u for name in node_names if (u := unit_of(name)) is not None))
+    figure = NewFigure(figsize=(9.6 if units else 7.2, 7.4), layout="constrained", facecolor="white")
+    if not units:
+        draw_graph(adjacency, node_names, ax=figure.add_subplot(), **arguments)
+        return figure
     left, right = figure.subplots(1, 2, width_ratios=(3.1, 1))
     draw_graph(adjacency, node_names, ax=left, **arguments)
     right.axis("off")
-    units = list(dict.fromkeys(u for name in node_names if (u := unit_of(name)) is not None))
     for k, unit in enumerate(units):
         y = 0.97 - k * min(0.05, 0.9 / max(len(units), 1))
         right.text(0.0, y, f"AU{unit}", fontsize=8.5, weight="bold", color=colour(f"AU{unit}"), va="top")
@@ -209,18 +213,19 @@ def _patch(points: Any, **style: Any) -> Any:
     return Polygon(np.asarray(points), closed=True, joinstyle="round", **style)
 
 
-def _draw_edge(ax: Axes, places: np.ndarray, edge: Edge, share: float, *, over_picture: bool) -> None:
+def _draw_edge(ax: Axes, places: np.ndarray, edge: Edge, share: float, *, small: bool, over_picture: bool) -> None:
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.patheffects import withStroke
 
     tint = NEGATIVE if edge.weight < 0 else "#34405a"
-    width = 0.6 + 5.0 * share
+    size = 0.4 if small else 1.0
+    width = size * (0.6 + 5.0 * share)
     ax.add_patch(
         FancyArrowPatch(
             tuple(places[edge.source]), tuple(places[edge.target]),
-            arrowstyle="-" if edge.mutual else f"-|>,head_length={4 + 3 * share},head_width={2 + 1.6 * share}",
+            arrowstyle="-" if edge.mutual else f"-|>,head_length={size * (4 + 3 * share)},head_width={size * (2 + 1.6 * share)}",
             connectionstyle=f"arc3,rad={0.05 if edge.mutual else 0.16}",
-            linewidth=width, mutation_scale=1.0, shrinkA=11, shrinkB=13, color=tint, alpha=0.25 + 0.6 * share,
+            linewidth=width, mutation_scale=1.0, shrinkA=11 * size, shrinkB=13 * size, color=tint, alpha=0.25 + 0.6 * share,
             linestyle=(0, (2.2, 1.4)) if edge.weight < 0 else "-", capstyle="round" if edge.mutual else "butt", zorder=3,
             path_effects=[withStroke(linewidth=width + 1.6, foreground="white", alpha=0.5)] if over_picture else [],
         )
@@ -235,7 +240,7 @@ def _draw_nodes(ax: Axes, places: np.ndarray, names: Sequence[str], values: Sequ
     for k, (name, (x, y)) in enumerate(zip(names, places, strict=True)):
         tint = np.array(to_rgb(colour(name)))
         value = 1.0 if values is None else float(np.clip(values[k], 0, 1))
-        small = len(names) > 24
+        small = len(names) > MANY
         size = (9 if small else 19) * (0.75 + 0.55 * value if values is not None else 1.0)
         fill = tint * value + 1.0 - value if values is not None else tint
         ax.plot(x, y, "o", markersize=size + 2.6, color="white", alpha=0.95, zorder=5)
