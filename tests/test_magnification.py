@@ -12,11 +12,12 @@ from zoo import create_model, list_models
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.magnification.eulerian import collapse, laplacian_pyramid, level_gains
+from zoo.magnification.figure import TimeSlices
 from zoo.magnification.lagrangian import principal, whole_motion
 from zoo.magnification.magnify import magnified, magnify
 from zoo.magnification.pairs import PairMaker
 from zoo.magnification.pyramid import SteerablePyramid
-from zoo.magnification.temporal import Filter, ideal, sections
+from zoo.magnification.temporal import Filter, ideal, sections, warmed_up
 from zoo.vision.resample import Spline, arrivals
 from zoo.vision.video import MediaReader, write_video
 from zoo.weights import load, save, write_index
@@ -391,6 +392,32 @@ def test_command_refuses_in_words_and_leaves_nothing(video, tmp_path, capsys, mo
     assert main(["magnify", str(video), *extra]) == 2
     assert word in capsys.readouterr().err
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_figure_keeps_a_bounded_part_of_a_long_clip_and_finds_where_it_moves():
+    slices = TimeSlices()
+    still = np.full((40, 60, 3), 100, np.uint8)
+    for index in range(2000):
+        after = still.copy()
+        after[:, 28 + index % 5 : 32 + index % 5] = 250
+        slices.add(still, after)
+    kind, place, before, after = slices.chosen()
+    assert kind == "row" or 27 <= place <= 36
+    assert before.shape == after.shape
+    assert 400 <= before.shape[1] < 800
+    assert slices.frames == 2000
+    assert (before == 100).all()
+
+
+@pytest.mark.parametrize("fps", [60.0, 200.0])
+def test_a_pulse_passes_the_band_at_about_six_tenths(fps):
+    half = int(0.25 * fps)
+    pulse = np.concatenate([np.zeros(half), 0.5 - 0.5 * np.cos(np.pi * np.arange(2 * half) / half), np.zeros(half)])
+    fed = list(warmed_up(iter(pulse), fps))
+    passed = Filter(sections("butterworth", fps))(np.array([value for value, _ in fed]))
+    counted = passed[np.array([counts for _, counts in fed])]
+    assert len(counted) == len(pulse)
+    assert counted.max() == pytest.approx(0.6, abs=0.12)
 
 
 def test_a_network_without_an_input_spec_is_saved_loaded_and_listed(tmp_path, monkeypatch, capsys):

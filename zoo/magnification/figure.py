@@ -9,8 +9,8 @@ import numpy as np
 
 from zoo.report import ACCENT, INK, SOFT
 
-_CANDIDATES = 24  # columns, and as many rows, among which the line of most motion is chosen
-_LONGEST = 1200  # moments that are kept; of a longer clip every second, fourth, ... one
+_CANDIDATES = 12  # columns, and as many rows, among which the line of most motion is chosen
+_LONGEST = 400  # moments that are kept; of a longer clip every second, fourth, ... one
 
 
 class TimeSlices:

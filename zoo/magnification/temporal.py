@@ -1,7 +1,8 @@
 """Which motion is magnified: a band of frequencies, filtered pixel by pixel over time.
 
 A micro-expression is one pulse of 0.2 to 0.5 s. At any frame rate most of it lies between 0.4 and 5 Hz; below are the slow
-sway of the head and the light, above is the noise of the camera.
+sway of the head and the light, above is the noise of the camera. One alone does not pass whole: of a pulse of half a second
+the first-order filter lets about six tenths through, so that its motion comes out 1 + 0.6 (alpha - 1) times as large.
 """
 
 from __future__ import annotations
