@@ -146,6 +146,8 @@ def _curve(ax: Any, result: Result) -> None:
     top = max(float(seen.max()) if seen.size else 0.0, 0.3) * 1.28
     onset, apex = (n / (rate or 1) for n in (result.interval.onset, result.interval.apex))
     ax.axvspan(onset, apex, color=ACCENT, alpha=0.10, lw=0, zorder=1)
+    for event in (found.event for found in result.events):  # the others that were spotted
+        ax.axvspan(event.onset / (rate or 1), event.offset / (rate or 1), color=BAR, alpha=0.35, lw=0, zorder=0)
     ax.plot(at, curve, color=WON, lw=1.5, zorder=3, solid_capstyle="round")
     lonely = np.isfinite(curve) & ~np.isfinite(np.r_[np.nan, curve[:-1]]) & ~np.isfinite(np.r_[curve[1:], np.nan])
     ax.plot(at[lonely], curve[lonely], ".", color=WON, ms=3, zorder=3)
@@ -162,7 +164,8 @@ def _curve(ax: Any, result: Result) -> None:
         if result.lag is None
         else (f"over {result.lag / rate:.2f} s" if rate else f"over {result.lag} frames")
     )
-    ax.set_title(f"motion {since}, % of the distance between the eyes", loc="left", size=10.5, weight="bold", color=INK)
+    what = f"motion {since}" if result.spotting is None else "distance from rest"
+    ax.set_title(f"{what}, % of the distance between the eyes", loc="left", size=10.5, weight="bold", color=INK)
     if result.face.skipped:
         ax.text(
             1,

@@ -47,7 +47,7 @@ def timeline_figure(
     shown = list(moments) if moments is not None else [Moment(e) for e in spotting.events]
     pictured = _strongest(shown)
     curves = spotting.curves
-    head, row, panel, foot = 0.75, 1.95 if pictured else 0.0, 2.15, 0.75
+    head, row, panel, foot = 0.75, 1.6 if pictured else 0.0, 2.3, 0.5
     height = head + row + panel * len(curves) + foot
     figure = Figure(figsize=(11, height), dpi=160, facecolor="white")
     FigureCanvasAgg(figure)
@@ -135,7 +135,7 @@ def _panel(
             at = moment.event.apex / rate
             ax.text(
                 at,
-                top,
+                0.985 * top,
                 str(numbered[id(moment)]),
                 color=_colour(moment.event),
                 size=8.5,
