@@ -26,6 +26,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 from torch.nn import functional
 
+from zoo.magnification.learned import magnifier
 from zoo.magnification.magnify import magnified
 from zoo.magnification.pairs import Pair, PairMaker
 from zoo.models.magnet import MagNet
@@ -341,7 +342,7 @@ def main() -> None:
     torch.set_num_threads(1)
     known, unseen = portraits(arguments.portraits)
     if arguments.measure:
-        model, record = load(NAME), json.loads((find(NAME)[0] / "config.json").read_text())["record"]
+        model, record = magnifier(NAME), json.loads((find(NAME)[0] / "config.json").read_text())["record"]
     else:
         maker = PairMaker(known, crop=arguments.crop)
         settings = {k: getattr(arguments, k) for k in ("steps", "batch", "rate", "weight", "seed")}
