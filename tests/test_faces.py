@@ -271,6 +271,18 @@ def test_no_motion_is_the_identity_exactly_and_a_bad_flow_is_refused():
         head_motion(np.zeros((2, 84, 80)))
 
 
+def test_no_action_unit_is_taken_for_the_heads_motion(sample):
+    matrix, _ = similarity(sample.face)
+    back = cv2.invertAffineTransform(matrix)
+    y, x = np.mgrid[:FACE_SIZE, :FACE_SIZE]
+    place = (np.einsum("ij,jhw->ihw", back[:, :2], np.stack([x, y])) + back[:, 2, None, None]).astype(np.float32)
+    for au in geometry.action_units():
+        field = motion_field(sample.face, {au: 0.4}, (256, 256))
+        flow = np.einsum("ij,jhw->ihw", matrix[:, :2], [cv2.remap(part, *place, cv2.INTER_LINEAR) for part in field])
+        taken = np.hypot(*head_motion(flow).flow(FACE_SIZE, FACE_SIZE))[20:-20, 20:-20].mean()
+        assert taken < 0.06 * np.hypot(*flow).max(), au
+
+
 def test_the_rigid_region_leaves_out_eyes_and_mouth():
     region = rigid_region(FACE_SIZE)
     points = np.rint(geometry.landmarks() * FACE_SIZE - 0.5).astype(int)

@@ -223,6 +223,29 @@ def test_deep_pictures_are_scaled_by_the_bits_they_use(tmp_path, peak, bits):
     assert [f"use {bits}" in w for w in reader.warnings] == ([] if bits == 16 else [True])
 
 
+@pytest.mark.parametrize(("codec", "suffix", "form"), [
+    ("ffv1", "mkv", "gray"), ("ffv1", "mkv", "gray16le"), ("ffv1", "mkv", "yuv420p10le"), ("ffv1", "avi", "bgr0"), ("libx264", "mp4", "yuv420p10le"),
+    ("libx264", "mp4", "yuvj420p"), ("mjpeg", "mov", "yuvj422p"), ("rawvideo", "avi", "gray"),
+])  # fmt: skip
+def test_grey_and_deep_videos_become_eight_bit_rgb(tmp_path, codec, suffix, form):
+    path = tmp_path / f"clip.{suffix}"
+    ramp = np.repeat(np.tile(np.linspace(20, 230, 128).astype(np.uint8), (96, 1))[..., None], 3, -1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 128, 96, form
+        if codec == "libx264":
+            stream.options = {"crf": "4"}
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(ramp, format="rgb24").reformat(format=form)))
+        container.mux(stream.encode(None))
+    reader = MediaReader(path)
+    frames = list(reader)
+    assert len(frames) == 4 and frames[0].rgb.dtype == np.uint8 and frames[0].rgb.shape == (96, 128, 3)
+    assert np.abs(frames[2].rgb.astype(int) - ramp).mean() < 3, np.abs(frames[2].rgb.astype(int) - ramp).mean()
+    assert np.abs(frames[2].grey.astype(int) - ramp[..., 0]).mean() < 3
+    assert same(next(reader.read(2, 3)), frames[2])
+
+
 def test_grey_pictures_and_even_steps_in_the_numbers_are_no_fault(tmp_path):
     for number in (0, 5, 10, 15):
         cv2.imwrite(str(tmp_path / f"img{number}.png"), np.full((24, 32), 10 + number, np.uint8))
