@@ -137,6 +137,18 @@ def test_command_counts_a_manifest_and_a_fold(tmp_path, capsys):
     assert read(tmp_path / "cooccurrence.csv")[1].max() == 0  # the pair was that subject's alone
 
 
+def test_command_draws_what_a_network_gets_unless_told_otherwise(tmp_path):
+    from zoo.graph import adjacency
+
+    assert (
+        main(["graph", "prior", "--source", "casme2", "--aus", "me16", "--min-joint", "1", "--out", str(tmp_path)]) == 0
+    )
+    expected = adjacency.prior(emotions.AU_SETS["me16"], "casme2", min_joint=1)
+    np.testing.assert_allclose(read(tmp_path / "prior_casme2.csv")[1], expected, atol=1e-5)
+    assert main(["graph", "full", "--aus", "1,2,4", "--out", str(tmp_path)]) == 0
+    np.testing.assert_allclose(read(tmp_path / "full.csv")[1], np.full((3, 3), 1 / 3), atol=1e-5)
+
+
 @pytest.fixture
 def weights(tmp_path):
     """A network whose graph the samples share, and one whose graph they do not, as checkpoint folders."""

@@ -147,7 +147,7 @@ def ceiling_figure(result: Mapping[str, Any], title: str) -> Figure:
         for shift, way, tint in ((0.13, "same", OTHER), (-0.13, "loso", LOWER)):
             score = result["readers"][name][way]["uf1"]
             _dot(ax, -k + shift, score["value"], score["interval"], tint)
-            ax.text(score["value"], -k + shift + 0.12, f"{score['value']:.2f}", fontsize=7, ha="center", color=tint)
+            ax.text(1.06, -k + shift, f"{score['value']:.2f}", fontsize=8, va="center", color=tint)
     ax.set_yticks(range(0, -len(names), -1), names)
     ax.set_ylim(-len(names) + 0.4, 0.6)
     ax.set_xlim(-0.02, 1.05)

@@ -75,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--direction", choices=("given_row", "given_column"), default="given_row", help="of the probabilities"
     )
+    recipe.add_argument(
+        "--min-joint", type=int, default=0, metavar="N", help="clips that must show both units (default 0)"
+    )
     recipe.add_argument("--form", choices=("paper", "ml_gcn", "none"), default="paper", help="of the re-weighting")
     recipe.add_argument(
         "--scale", choices=("ml_gcn", "symmetric", "row", "none"), default="ml_gcn", help="normalisation"
