@@ -82,6 +82,8 @@ def test_prototypes_fit():
     assert prototypes.fit({4, 7}, "samm")["anger"] == 1
     assert frozenset({1, 2, 5, 25}) in prototypes.prototypes("fig2002_variants")["fear"]
     assert frozenset({5, 20}) in prototypes.prototypes("fig2002_variants")["fear"]
+    anger = prototypes.prototypes("fig2002_variants")["anger"]
+    assert frozenset({5, 7, 23}) in anger and frozenset({4, 7, 17, 24}) in anger and len(anger) == len(set(anger))
     assert prototypes.similarity([], []) == 1 and prototypes.similarity([1], []) == 0
     with pytest.raises(UnknownName, match="fig2002"):
         prototypes.prototypes("ekman")

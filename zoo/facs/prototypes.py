@@ -27,14 +27,22 @@ def _options(text: str) -> list[AUSet]:
     return [fixed, *(fixed | {int(au)} for au in optional.rstrip("}").split(",") if au)]
 
 
+def _without_one(sets: tuple[AUSet, ...], units: Iterable[int]) -> tuple[AUSet, ...]:
+    """Each set without one of the units that it has, every result once."""
+    return tuple(dict.fromkeys(s - {unit} for s in sets for unit in units if unit in s))
+
+
 LISTS: Mapping[Source, Mapping[str, tuple[AUSet, ...]]] = {
     # FACS Investigator's Guide 2002: prototypes, and its major variants beside them
     "fig2002": PROTOTYPES,
-    "fig2002_variants": _table(
-        surprise="1+2+5 1+2+26 1+2+27 5+26 5+27",
-        fear="1+2+4+5+20+{25,26,27} 1+2+4+5 1+2+5+{25,26,27} 5+20+{25,26,27}",
-        sadness="1+4+11 1+4+15+17 11+15 11+17",
-    ),
+    "fig2002_variants": {
+        "anger": _without_one(PROTOTYPES["anger"], (4, 5, 7, 10)),
+        **_table(
+            surprise="1+2+5 1+2+26 1+2+27 5+26 5+27",
+            fear="1+2+4+5+20+{25,26,27} 1+2+4+5 1+2+5+{25,26,27} 5+20+{25,26,27}",
+            sadness="1+4+11 1+4+15+17 11+15 11+17",
+        ),
+    },
     # Du, Tao and Martinez 2014: units that nearly everyone shows
     "du2014": _table(
         happiness="12+25", sadness="4+15", fear="1+4+20+25", anger="4+7+24", surprise="1+2+25+26", disgust="9+10+17",
