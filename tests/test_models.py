@@ -19,6 +19,7 @@ PARAMETERS = {  # at 3 classes, from the papers' tables or counted in the releas
     ("off_apexnet",): 2_664_475,
     ("dual_inception",): 6_449_867,
     ("sssnet",): 1_349_251,
+    ("au_flow_graph",): 17_885,
     ("rcn_a", "rcn_s"): 55_747,
     ("rcn_w", "rcn_p", "rcn_c", "rcn_f"): 52_675,
     ("graph_tcn",): 17_600_631,  # 17,601,661 at the paper's 5 classes

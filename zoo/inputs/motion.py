@@ -55,12 +55,26 @@ def prepare_maps(maps: np.ndarray, spec: InputSpec) -> np.ndarray:
             return data / np.float32(127.5) - 1
         case "median":
             return (data - np.median(data, (2, 3), keepdims=True)) / np.float32(64)
+        case "robust":
+            return _squash(data, [channel == "strain" for channel in spec.channels])
         case "imagenet":
             raise ZooError(
                 "the means of ImageNet are those of colours; scale a flow map by raw255, unit, signed or median"
             )
         case _:
             assert_never(spec.scaling)
+
+
+def _squash(data: np.ndarray, strain: list[bool]) -> np.ndarray:
+    """``2 tanh(x / 3m)`` about the median, m the median of what is left: one outlier no longer sets the scale of a picture.
+
+    Strain has no direction and keeps its 0. Shapes: ``[N, C, H, W]`` -> the same.
+    """
+    centre = np.median(data, (2, 3), keepdims=True)
+    centre[:, strain] = 0
+    data = data - centre
+    usual = np.median(np.abs(data), (2, 3), keepdims=True)
+    return (2 * np.tanh(data / (3 * np.maximum(usual, 1)))).astype(np.float32)
 
 
 def flow_map(clip: Clip, method: FlowMethod = "tvl1") -> FlowMap:

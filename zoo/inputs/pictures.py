@@ -129,6 +129,8 @@ def _plane(pictures: np.ndarray, channel: str, spec: InputSpec) -> np.ndarray:
             return plane / 127.5 - 1
         case "median":
             return (plane - np.median(plane)) / 64
+        case "robust":
+            raise ZooError("robust scales motion; scale pictures by raw255, unit, signed, median or imagenet")
         case "imagenet":
             mean, deviation = IMAGENET.mean(1) if channel == "grey" else IMAGENET[:, COLOURS.index(channel)]
             return (plane - mean) / deviation

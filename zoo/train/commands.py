@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ def loso(
     workers: int,
     out: Path | None,
     engine: str = "",
+    parallel: bool = False,
     silent: bool = False,
     wandb: bool = False,
     media: bool = False,
@@ -43,7 +44,8 @@ def loso(
     folder = out or Path("runs") / Path(recipes[-1]).stem
     with Progress(quiet=silent) as progress, _workers(engine, workers, folder) as team:
         summary = run_loso(
-            config, out=folder, seeds=range(seeds), folds=folds, workers=team, on_progress=progress.track("subjects × seeds")
+            config, out=folder, seeds=range(seeds), folds=folds, workers=team, parallel=parallel and _stackable(config),
+            on_progress=progress.track("subjects × seeds"),
         )  # fmt: skip
     if not summary:
         Console(stderr=True).print(
@@ -71,6 +73,7 @@ def cv(
     workers: int,
     out: Path | None,
     engine: str = "",
+    parallel: bool = False,
     silent: bool = False,
     wandb: bool = False,
 ) -> int:
@@ -89,7 +92,8 @@ def cv(
     with Progress(quiet=silent) as progress, _workers(engine, workers, folder) as team:
         summary = run_cv(
             config, out=folder, parts=parts, held_out=held_out, seeds=range(seeds), workers=team,
-            on_progress=progress.track("parts × seeds"), on_step=track.step if track else lambda history: True,
+            parallel=parallel and _stackable(config), on_progress=progress.track("parts × seeds"),
+            on_step=track.step if track else lambda history: True,
         )  # fmt: skip
     print_scores(summary, f"{summary['protocol']}, {_seeds(seeds)}: for choosing, not for reporting")
     Console().print(f"summary and predictions: {folder / 'cv.json'}", soft_wrap=True, highlight=False)
@@ -152,6 +156,9 @@ def print_scores(summary: dict[str, Any], title: str) -> None:
     intervals = summary.get("intervals", {})
     columns = ["", "clips", "UF1", *(["95 % over people"] if intervals else []), "UAR", "accuracy"]
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    console = Console()
+    if not console.is_terminal:  # a pipe has no width of its own; numbers are not to be cut
+        console = Console(width=120)
     for part, values in summary["metrics"].items():
         cells = [
             f"{values[m]['mean']:.4f}" + (f" ± {values[m]['std']:.4f}" if values[m]["std"] is not None else "")
@@ -161,13 +168,24 @@ def print_scores(summary: dict[str, Any], title: str) -> None:
             known = intervals.get(part)
             cells.insert(1, "{:.3f} … {:.3f}".format(*known["uf1"]) if known else "-")
         table.add_row(part, str(values["clips"]), *cells)
-    Console().print(table)
+    console.print(table)
 
 
 def _workers(engine: str, workers: int, folder: Path) -> Workers:
     from zoo.train.engines import open_engine
 
     return open_engine(engine, workers, folder)
+
+
+def _stackable(config: Mapping[str, Any]) -> bool:
+    """Whether the folds of this recipe can be fitted at once; says why not."""
+    from zoo.train.stacked import why_not
+
+    if reason := why_not(config):
+        Console(stderr=True).print(
+            f"--parallel: not with this recipe, since {reason}; its folds run one by one", soft_wrap=True
+        )
+    return not reason
 
 
 def _seeds(count: int) -> str:

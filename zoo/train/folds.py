@@ -36,7 +36,6 @@ __all__ = [
     "write_json",
 ]
 Progress = Callable[[int, int], None]
-Runner = Callable[[Sequence[Job], Callable[[Job], "bool | None"]], None]  # fits jobs and tells of each that is done
 
 
 def run_loso(
@@ -46,7 +45,7 @@ def run_loso(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     folds: Sequence[str] = (),
     workers: int | Workers = 1,
-    runner: Runner | None = None,
+    parallel: bool = False,
     on_progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Train every (seed, fold) that has no result yet, then score.
@@ -57,7 +56,7 @@ def run_loso(
         seeds: at least five for a published number.
         folds: names of test persons; all if empty. A partial run is stored, not scored.
         workers: processes; 0 runs here; or an engine of :mod:`zoo.train.engines`.
-        runner: fits jobs in another way than one by one, e.g. all folds at once.
+        parallel: folds at once, see :mod:`zoo.train.stacked`; the same result files.
         on_progress: called with (results done, results wanted).
 
     Returns:
@@ -67,14 +66,14 @@ def run_loso(
         ProtocolError: an unknown fold, or results of another config, split or data in the folder.
         ZooError: another process works in the folder, the disk is full, or workers keep dying.
     """
-    run = _Run(config, Path(out).expanduser(), seeds, None, on_progress)
+    run = _Run(config, Path(out).expanduser(), seeds, None, on_progress, parallel)
     run.refuse_seen()
     for fold in folds:
         if fold not in run.folds:
             raise ProtocolError(str(unknown("fold", fold, run.folds)))
     with run_lock(run.folder):
         run.describe()
-        run.fit(tuple(folds) or run.folds, workers, runner, on_progress)
+        run.fit(tuple(folds) or run.folds, workers, on_progress)
         if folds:
             return {}
         summary = score(run.folder, seeds, run.data) | run.stamps()
@@ -91,13 +90,14 @@ def run_cv(
     held_out: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     workers: int | Workers = 1,
+    parallel: bool = False,
     on_progress: Progress = lambda done, total: None,
     on_step: Callable[[Sequence[Mapping[str, float]]], bool] = lambda history: True,
 ) -> dict[str, Any]:
     """Score a config by cross-validation over whole persons: what a choice of settings may look at.
 
     Args:
-        config, out, seeds, workers, on_progress: see :func:`run_loso`.
+        config, out, seeds, workers, parallel, on_progress: see :func:`run_loso`.
         parts: number of folds.
         held_out: folds of the protocol whose test persons stay out altogether, for a choice within one fold's training side.
         on_step: called with the pooled scores after 1, 2, … complete parts, in order; False ends the run there.
@@ -109,7 +109,9 @@ def run_cv(
     Raises:
         See :func:`run_loso`.
     """
-    run = _Run(config, Path(out).expanduser(), seeds, Inner(parts=parts, held_out=tuple(held_out)), on_progress)
+    run = _Run(
+        config, Path(out).expanduser(), seeds, Inner(parts=parts, held_out=tuple(held_out)), on_progress, parallel
+    )
     run.refuse_seen()
     history: list[dict[str, float]] = []
 
@@ -125,7 +127,7 @@ def run_cv(
     with run_lock(run.folder):
         run.describe()
         if step():
-            run.fit(run.folds, workers, None, on_progress, then=step)
+            run.fit(run.folds, workers, on_progress, then=step)
         if enough:
             stopped = {"history": history, "stopped": len(history)} | run.stamps()
             write_json(run.folder / "cv.json", stopped)
@@ -139,11 +141,18 @@ class _Run:
     """Data, split and digests of one run folder."""
 
     def __init__(
-        self, config: Config, folder: Path, seeds: Sequence[int], inner: Inner | None, on_progress: Progress
+        self,
+        config: Config,
+        folder: Path,
+        seeds: Sequence[int],
+        inner: Inner | None,
+        on_progress: Progress,
+        parallel: bool,
     ) -> None:
         from zoo.train.task import RecognitionTask
 
         self.config, self.folder, self.seeds, self.inner = dict(config), folder, list(seeds), inner
+        self.parallel = parallel
         task = RecognitionTask(**config["model"])
         # read here first: what has to be computed is computed once, and the workers find it in the cache
         source, keep = Source.of(config["data"]), bool(config["data"].get("augment"))
@@ -157,7 +166,7 @@ class _Run:
         split = self.data.split()
         self.folds = tuple(f.name for f in split)
         self.tested = {f.name: np.array(f.test) for f in split}
-        digest: str = self.data.digest  # type: ignore[attr-defined]
+        digest: str = self.data.digest
         self.stamp = {
             "config": config_digest(config), "inputs": digest, "split": split_digest(split, self.data.keys),
         }  # fmt: skip
@@ -201,7 +210,6 @@ class _Run:
         self,
         folds: Sequence[str],
         workers: int | Workers,
-        runner: Runner | None,
         on_progress: Progress,
         then: Callable[[Job], bool] = lambda job: True,
     ) -> None:
@@ -234,12 +242,13 @@ class _Run:
             on_progress(len(wanted) - len(todo) + found, len(wanted))
 
         team = local(workers) if isinstance(workers, int) else workers
-        jobs = self._jobs(todo, -(-len(todo) // team.slots) if team.coarse else 1)
+        size = -(-len(todo) // team.slots) if team.coarse or self.parallel else 1
+        if self.parallel:
+            from zoo.train.stacked import stack_size
+
+            size = min(size, stack_size(self.config))
         try:
-            if runner is not None:
-                runner(jobs, finished)
-            else:
-                team.run(jobs, finished, look if team.coarse else lambda: None)
+            team.run(self._jobs(todo, size), finished, look if size > 1 else lambda: None)
         finally:
             if isinstance(workers, int):
                 team.close()
@@ -251,7 +260,7 @@ class _Run:
             jobs += [
                 Job(
                     config=self.config, seed=seed, folds=tuple(mine[i : i + size]), out=str(self.folder),
-                    split=self.stamp["split"], inner=self.inner,
+                    split=self.stamp["split"], inner=self.inner, parallel=self.parallel,
                 )
                 for i in range(0, len(mine), max(size, 1))
             ]  # fmt: skip

@@ -37,7 +37,8 @@ def config_digest(config: Config) -> str:
     """SHA-256 of what decides the outcome of a fit; where the data lies and which fold is run do not."""
 
     def counts(section: str, name: str, value: Any) -> bool:
-        later, empty = _LATER[section], (None, "", [], (), {})
+        later = _LATER[section]
+        empty: tuple[Any, ...] = (None, "", [], (), {})
         return name not in later or not (later[name] == value or (later[name] in empty and value in empty))
 
     data = {
