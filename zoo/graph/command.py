@@ -173,8 +173,8 @@ def _counted(arguments: argparse.Namespace) -> Drawn:
         title = f"Action units together (+) and apart (-): {where} ({len(coded)} clips)"
         return Drawn(adjacency=signed(labels).numpy(), names=_names(aus), title=title, file="signed")
     title = f"Action units together: {where} ({len(coded)} clips)"
-    made = _from_counts(*joint_counts(labels), arguments)
-    return Drawn(adjacency=made, names=_names(aus), title=title, file="cooccurrence")
+    counted = _from_counts(*joint_counts(labels), arguments)
+    return Drawn(adjacency=counted, names=_names(aus), title=title, file="cooccurrence")
 
 
 def _prior(arguments: argparse.Namespace) -> Drawn:
