@@ -106,17 +106,17 @@ def _predict_long(
     frames = ahead(clocked(reader, watch, progress))
     track = SteadyTrack(frames, detector, fps=reader.fps, every=stream.spotter.step)
     events = []
-    loop = time.perf_counter()
     try:
         for face in track:
-            events += stream.add(face)
+            with timed(watch, "motion"):
+                events += stream.add(face)
         if _brief(reader, track.n_frames):
             return None
-        events += stream.finish()
+        with timed(watch, "motion"):
+            events += stream.finish()
     finally:
         stream.close()
     watch |= {**track.seconds, **stream.watch}
-    watch["motion"] = time.perf_counter() - loop - sum(track.seconds.values())
     if stream.guess is None and stream.best is None:
         raise explain(
             FaceError("the face is seen in no two frames that could be compared; use a clip with a steadier head"),

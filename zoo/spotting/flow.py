@@ -16,7 +16,8 @@ from zoo.spotting.stream import SteadyFace
 RATE = 50.0  # measurements per second, at most
 RENEW_SECONDS = 1.0  # age of the reference
 REST_SECONDS = 10.0  # window whose median is the resting place
-BRIEF_SECONDS = 1.5  # of a stretch that is too short to show its rest: it is taken to begin with it
+BRIEF_SECONDS = 4.0  # of a stretch that is too short to show its rest: it is taken to begin with it
+LEAST_SECONDS = 0.7  # of a stretch between two losses of the face; a shorter one is not judged
 SMOOTH_SECONDS = 0.04  # standard deviation
 WINDOW_SECONDS = 30.0  # looked at together
 SETTLE_SECONDS = 4.0  # an event is told once that much has been seen after it
@@ -111,11 +112,14 @@ class FlowSpotter:
         for first, last in stretches:
             amplitude[first:last] = _amplitude(path[first:last], self._rate)
             turning[first:last] = _turning(head[first:last], self._rate)
-        rest = float(np.quantile(amplitude, 0.3))
+        quiet = 0.1 if index[-1] - index[0] < BRIEF_SECONDS * self.fps else 0.3  # share of the time spent at rest
+        rest = float(np.quantile(amplitude, quiet))
         line = np.maximum(max(FLOOR, OVER_REST * rest), OVER_HEAD * turning)
         end = index[-1] - settle * self.fps
         events = []
         for first, last in stretches:
+            if len(stretches) > 1 and index[last - 1] - index[first] < LEAST_SECONDS * self.fps:
+                continue
             for event in _excursions(index[first:last], amplitude[first:last], line[first:last], rest, self.fps):
                 if event.onset > self._told and event.offset <= end:
                     events.append(event)
@@ -167,12 +171,19 @@ def _turning(head: np.ndarray, rate: float) -> np.ndarray:
 
 
 def _excursions(index: np.ndarray, amplitude: np.ndarray, line: np.ndarray, rest: float, fps: float) -> list[Found]:
-    """Bumps that rise above the line, with their flanks drawn down to the quiet level."""
+    """Bumps that rise above the line, with their flanks drawn down to the quiet level.
+
+    One that has not come down by half at both sides before the stretch ends is not seen whole, and not told.
+    """
     found: list[Found] = []
     for first, last in runs(amplitude > line, least=2):
         apex = first + int(np.argmax(amplitude[first : last + 1]))
-        onset = _foot(amplitude - 1.2 * rest, apex, -1, index)
-        offset = _foot(amplitude - 1.2 * rest, apex, +1, index)
+        height = amplitude - 1.2 * rest
+        half = 0.5 * height[apex]
+        if height[:apex].min(initial=np.inf) > half or height[apex + 1 :].min(initial=np.inf) > half:
+            continue
+        onset = _foot(height, apex, -1, index)
+        offset = _foot(height, apex, +1, index)
         if found and onset <= found[-1].offset:
             if onset <= found[-1].apex:
                 continue  # the same bump, notched by noise

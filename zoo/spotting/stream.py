@@ -23,6 +23,7 @@ LOOK_SECONDS = 2.0  # between two looks of the detector while the face is follow
 AGAIN_SECONDS = 0.2, 1.0  # between two looks while there is none: at first, at most
 FOLLOW_SECONDS = 1 / 30  # between two measurements of the head
 ALIKE = 0.6  # correlation with the anchor below which the detector is asked
+OTHER = 0.3  # and below which it is taken for another face, wherever it is
 LEAP = 0.25  # of the distance between the eyes: detector and follower disagree by more, and the face is aligned anew
 CREEP = 0.02  # likewise: a smaller movement of the head is left to the spotter, which takes it off the flow
 
@@ -117,6 +118,7 @@ class SteadyTrack:
         self.n_frames = 0
         self.seconds = {"detect": 0.0, "align": 0.0, "follow": 0.0}
         self._near: Face | None = None
+        self._likeness = 1.0  # of the face to the anchor, at the last measurement
         self._matrix: np.ndarray | None = None  # from the frame to the crop of FACE_SIZE
         self._born = np.eye(2, 3)  # likewise, when the segment began
         self._anchor: tuple[np.ndarray, np.ndarray] | None = None  # small crop and the points followed in it
@@ -144,8 +146,10 @@ class SteadyTrack:
                     face = None
                 else:
                     due, wait = frame.index + self._look, self._again[0]
-                    if face is None or self._leapt(found):
+                    if self._matrix is None or self._likeness < OTHER or self._leapt(found):
                         face = self._begin(frame, found)
+                    elif face is None:  # changed, but where it should be
+                        face = self._cut(frame)
                     self._anchor = _anchored(face.small)
             if face is None:
                 self.skipped.append(frame.index)
@@ -159,6 +163,7 @@ class SteadyTrack:
             self.interocular = geometry.interocular() * FACE_SIZE / _scale(matrix)
         self.outside = max(self.outside, outside(matrix, frame.grey.shape))
         self._matrix = self._born = matrix
+        self._likeness = 1.0
         self.segments += 1
         return self._cut(frame)
 
@@ -182,7 +187,8 @@ class SteadyTrack:
                 self._matrix = matrix
                 self.moved = max(self.moved, _shift(matrix, self._born))
                 face = self._cut(frame)
-        same = back is not None and alike(face.small, anchor) >= ALIKE
+        self._likeness = alike(face.small, anchor)
+        same = back is not None and self._likeness >= ALIKE
         self.seconds["follow"] += time.perf_counter() - begin
         return face if same else None
 
