@@ -30,6 +30,7 @@ from zoo.inputs import (
     prepare_pictures,
     prepare_sequence,
 )
+from zoo.inputs.patches import magnifier_digest
 from zoo.inputs.pictures import moments
 from zoo.types import Clip, InputSpec, Interval
 
@@ -128,7 +129,7 @@ class _Maker:
             "flow": spec.flow,
         }
         if spec.source == "shape":
-            decides["magnifier"] = _magnifier_digest(spec.magnifier)
+            decides["magnifier"] = magnifier_digest(spec.magnifier)
         out = []
         for mirrored in (False, True):
             for alpha in alphas:
@@ -160,9 +161,3 @@ class _Maker:
 def _mirrored(clip: Clip) -> Clip:
     assert clip.frames is not None
     return replace(clip, frames=[np.ascontiguousarray(np.asarray(frame)[:, ::-1]) for frame in clip.frames])
-
-
-def _magnifier_digest(name: str) -> str:
-    from zoo.weights import WEIGHTS, find, sha256
-
-    return sha256(find(name)[0] / WEIGHTS)

@@ -20,8 +20,8 @@ from zoo.data.protocols import ApexPolicy
 from zoo.data.selection import Faces, Selection, paths_of
 from zoo.errors import FaceError
 from zoo.inputs import ALIGNED_PROCEDURE, aligned_clip, face_detector, flow_map, normalise
+from zoo.inputs.faces import FaceDetector
 from zoo.types import Clip, Crop, InputSpec, Interval
-from zoo.vision.faces import FaceDetector
 
 
 def maps_of(

@@ -90,3 +90,10 @@ def magnifier(name: str) -> MagNet:
     if not hasattr(found, "shape_code"):
         raise ZooError(f"{name} is no motion magnifier; InputSpec.magnifier names one, such as magnet.synthetic")
     return found
+
+
+def magnifier_digest(name: str) -> str:
+    """SHA-256 of the magnifier's weights: part of what decides a patch."""
+    from zoo.weights import WEIGHTS, find, sha256
+
+    return sha256(find(name)[0] / WEIGHTS)
