@@ -182,7 +182,7 @@ def build(*, model: str, limits: Limits) -> Any:
             with gr.Column(scale=2):
                 video = gr.Video(
                     label=f"Video, up to {limits.seconds:.0f} s and {limits.megabytes} MB", sources=["upload", "webcam"],
-                    include_audio=False, elem_id="video", webcam_options=gr.WebcamOptions(mirror=False),
+                    elem_id="video", webcam_options=gr.WebcamOptions(mirror=False),
                 )  # fmt: skip
                 weights = gr.Dropdown(choices, value=model, label="Model", elem_id="model")
                 with gr.Row():
@@ -213,7 +213,7 @@ def serve(page: Any, *, host: str, port: int, limits: Limits, wait: bool) -> str
         "font_mono": ["ui-monospace", "monospace"],
     }  # nothing is fetched from afar
     _, address, _ = page.launch(
-        server_name=host, server_port=port, share=False, quiet=True, prevent_thread_lock=not wait, show_error=True,
+        server_name=host, server_port=port or None, share=False, quiet=True, prevent_thread_lock=not wait, show_error=True,
         max_file_size=limits.megabytes * 1_000_000, allowed_paths=[], footer_links=[], ssr_mode=False,
         theme=gr.themes.Soft(**fonts), css=CSS, enable_monitoring=False,
     )  # fmt: skip
