@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import av
-import cv2
 import numpy as np
 
 from zoo.errors import MediaError
+from zoo.vision.folder import PictureFolder
 from zoo.vision.frame import Frame, Planes
 from zoo.vision.seek import FrameIndex, Steps, frame_index, pictures_from
 
 __all__ = ["Frame", "MediaReader", "Planes", "write_video"]
-
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 class MediaReader:
@@ -52,12 +48,11 @@ class MediaReader:
         self.n_frames: int | None = None
         self.warnings: list[str] = []
         self._given_fps = fps is not None
-        self._bits: int | None = None  # of 16-bit pictures, as their first one tells
-        self._pictures: list[Path] | None = None
+        self._folder: PictureFolder | None = None
         self._index: FrameIndex | Literal["unread"] | None = "unread"
         if self.path.is_dir():
-            self._pictures = self._list_pictures()
-            self.n_frames = len(self._pictures)
+            self._folder = PictureFolder(self.path)
+            self.n_frames, self.warnings = len(self._folder), self._folder.warnings
         elif not self.path.exists():
             raise MediaError(f"there is no file or folder {self.path}; give a video or a folder of numbered frames")
         else:
@@ -65,7 +60,7 @@ class MediaReader:
 
     def __iter__(self) -> Iterator[Frame]:
         count = 0
-        for frame in self._read_pictures() if self._pictures is not None else self._decode():
+        for frame in self._decode() if self._folder is None else self._folder.read(self.fps):
             count += 1
             yield frame
         if count == 1:
@@ -86,8 +81,8 @@ class MediaReader:
         """
         if not 0 <= start < stop:
             raise MediaError(f"frames {start} to {stop} were asked of {self.path}; 0 <= start < stop is wanted")
-        if self._pictures is not None:
-            total: int | None = len(self._pictures)
+        if self._folder is not None:
+            total: int | None = len(self._folder)
         else:
             listed = self._frame_index()
             total = None if listed is None else len(listed.stamps)
@@ -100,14 +95,16 @@ class MediaReader:
 
         Shapes: float64 ``[T]``, seconds from the first frame.
         """
-        if self._given_fps or self._pictures is not None:
-            return np.arange(len(self._pictures)) / self.fps if self._pictures is not None and self.fps else None
+        if self._folder is not None:
+            return np.arange(len(self._folder)) / self.fps if self.fps else None
         index = self._frame_index()
-        return None if index is None else index.times()
+        if index is None:
+            return None
+        return np.arange(len(index.stamps)) / self.fps if self._given_fps and self.fps else index.times()
 
     def _range(self, start: int, stop: int) -> Iterator[Frame]:
-        if self._pictures is not None:
-            yield from self._read_pictures(start, stop)
+        if self._folder is not None:
+            yield from self._folder.read(self.fps, start, stop)
             return
         index, done = self._frame_index(), start
         if index is None:
@@ -125,7 +122,7 @@ class MediaReader:
             raise self._damaged(done, _reason(error)) from None
         if (
             done < stop
-        ):  # the packets promised another picture than came; counting decides, and names the damage if it is one
+        ):  # the packets promised other pictures than came: counting decides, and names the damage if it is one
             yield from self._counted(done, stop)
 
     def _counted(self, start: int, stop: int) -> Iterator[Frame]:
@@ -152,61 +149,6 @@ class MediaReader:
     def _tell(self, warning: str) -> None:
         if warning not in self.warnings:
             self.warnings.append(warning)
-
-    # -- folders ---------------------------------------------------------------------------------------------------
-
-    def _list_pictures(self) -> list[Path]:
-        entries = [p for p in self.path.iterdir() if p.is_file() and not p.name.startswith(".")]
-        pictures = sorted((p for p in entries if p.suffix.lower() in PICTURES), key=lambda p: _natural(p.name))
-        if not pictures:
-            other = f" (it holds {entries[0].name}: a video is given as the file itself)" if entries else ""
-            raise MediaError(f"the folder {self.path} has no pictures ({', '.join(PICTURES)}){other}")
-        numbers = [int(found[-1]) for p in pictures if (found := re.findall(r"\d+", p.stem))]
-        step = min((b - a for a, b in pairwise(numbers)), default=1)  # every fifth frame, say, is no gap
-        gaps = [(a, b) for a, b in pairwise(numbers) if b != a + max(step, 1)]
-        if gaps:
-            shown = ", ".join(f"{b} follows {a}" for a, b in gaps[:3]) + (", …" if len(gaps) > 3 else "")
-            self.warnings.append(
-                f"{self.path.name}: {len(gaps)} gap{'s' if len(gaps) > 1 else ''} in the frame numbers "
-                f"({shown}); frames are taken as evenly spaced"
-            )
-        return pictures
-
-    def _read_pictures(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        assert self._pictures is not None
-        first: tuple[int, ...] | None = None
-        for index in range(start, len(self._pictures) if stop is None else stop):
-            path = self._pictures[index]
-            raw = np.fromfile(path, np.uint8)
-            bgr = cv2.imdecode(raw, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if raw.size else None
-            if bgr is None:
-                raise MediaError(
-                    f"{path} is not a readable picture ({raw.size:,} bytes); {index - start} frames before it were "
-                    f"read: replace it or take it away"
-                )
-            if bgr.dtype != np.uint8:
-                bgr = self._eight_bit(bgr, path)
-            if first is not None and bgr.shape != first:
-                raise MediaError(
-                    f"frames of unequal size in {self.path}: {self._pictures[start].name} is "
-                    f"{first[1]}x{first[0]}, {path.name} is {bgr.shape[1]}x{bgr.shape[0]}; all frames of a "
-                    f"clip must share one size"
-                )
-            first = bgr.shape
-            yield Frame(index, index / self.fps if self.fps else None, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
-
-    def _eight_bit(self, bgr: np.ndarray, path: Path) -> np.ndarray:
-        if bgr.dtype != np.uint16:
-            raise MediaError(f"{path} holds {bgr.dtype} pixels; pictures of 8 or 16 bits are wanted")
-        if self._bits is None:
-            most = int(bgr.max())
-            self._bits = next(bits for bits in (10, 12, 14, 16) if most < 1 << bits)
-            if self._bits < 16:
-                self._tell(
-                    f"{self.path.name}: pictures of 16 bits that use {self._bits} (no pixel of {path.name} is above {most}); "
-                    f"they are taken as of {self._bits} bits"
-                )
-        return np.minimum(bgr >> (self._bits - 8), 255).astype(np.uint8)
 
     # -- files -----------------------------------------------------------------------------------------------------
 
@@ -326,10 +268,6 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], *, fps: float = 
         if stream is None:
             raise MediaError(f"no frames to write to {path}")
         container.mux(stream.encode(None))
-
-
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part.lower()) for part in re.split(r"(\d+)", name) if part]
 
 
 def _reason(error: Exception) -> str:
