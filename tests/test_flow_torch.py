@@ -124,6 +124,13 @@ def roughness(flow: torch.Tensor) -> float:
     return float(flow.diff(dim=2).abs().mean() + flow.diff(dim=3).abs().mean())
 
 
+def test_everything_is_made_on_the_device_of_the_pictures(pairs, flows):
+    first, second = (torch.from_numpy(p[:2]) for p in pairs)
+    with torch.device("meta"):  # whatever forgets to say where it lies is made there, and cannot be computed with
+        there = TVL1()(first, second)
+    assert there.device.type == "cpu" and np.array_equal(there.numpy(), flows[:2])
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_answers_as_the_cpu_does(pairs, flows):
     there = optical_flows(*pairs, "tvl1_torch", device="cuda")
