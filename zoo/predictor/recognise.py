@@ -109,10 +109,11 @@ def _outputs(net: ZooModel, x: Tensor) -> tuple[Tensor, tuple[tuple[int, float],
         values = [known.get(int("".join(filter(str.isdigit, name)) or 0), 0.0) for name in net.node_names]
         graph = AUGraph(nodes=net.node_names, adjacency=adjacency.float().cpu().numpy(), values=np.array(values))
         return logits[0], aus, graph
+    exported: Any = net
     if hasattr(net, "forward_outputs"):  # an exported file
-        answers = net.forward_outputs(x)
-        chances = torch.sigmoid(answers[1][0].double()).tolist() if net.aus else []
-        return answers[0][0], tuple(zip(net.aus, chances, strict=True)), None
+        answers = exported.forward_outputs(x)
+        chances = torch.sigmoid(answers[1][0].double()).tolist() if exported.aus else []
+        return answers[0][0], tuple(zip(exported.aus, chances, strict=True)), None
     return net(x)[0], (), None
 
 

@@ -141,8 +141,8 @@ def _predict_long(
         faces = stream.guess
         interval = Interval(onset=faces[0].index, apex=faces[1].index, source="spotted")
         pair = Interval(onset=0, apex=1, offset=1)
-        frames = [face.rgb for face in faces]
-        guess = Clip(id=reader.path.name, dataset="video", subject="unknown", frames=frames, fps=rate, interval=pair)
+        pictures = [face.rgb for face in faces]
+        guess = Clip(id=reader.path.name, dataset="video", subject="unknown", frames=pictures, fps=rate, interval=pair)
         found = recognise(guess, net, watch)
         peak = stream.spotter.strongest[1] if stream.spotter.strongest else 0.0
         warnings.append(

@@ -262,7 +262,7 @@ def _similarity_between(anchor: np.ndarray, small: np.ndarray, points: np.ndarra
     """Carries the face of ``small`` back to where it was in ``anchor``; None where too few points agree. ``[2, 3]``."""
     if len(points) < 8:
         return np.eye(2, 3)  # darkness or a plain surface: nothing to follow, the comparison of pictures decides
-    moved, status, _ = cv2.calcOpticalFlowPyrLK(anchor, small, points, None, winSize=(11, 11), maxLevel=2)
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(anchor, small, points, None, winSize=(11, 11), maxLevel=2)  # type: ignore[call-overload]
     good = status.ravel() == 1
     if good.sum() < 8:
         return None
