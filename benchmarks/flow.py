@@ -3,7 +3,7 @@
     python benchmarks/flow.py [--sizes 112 168 224] [--pairs 12]
 
 A public-domain portrait moves by random mixes of two action units at 0.1 to 0.45 of their full intensity, with sensor noise; the
-true motion of each pixel is known. CPU times are processor times of one thread; the GPU, where there is one, takes 32 pairs
+true motion of each pixel is known. CPU times are processor times of one thread; the GPU, where there is one, takes 128 pairs
 together, by the clock. Writes benchmarks/results/flow.json.
 """
 
@@ -29,7 +29,7 @@ from zoo.vision.resample import Spline, arrivals
 
 RESULT = Path(__file__).parent / "results" / "flow.json"
 CPU = ("tvl1", "tvl1_torch", "tvl1_fast", "dis", "farneback")
-GPU_BATCH = 32
+GPU_BATCH = 128
 
 
 def moved_faces(size: int, count: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
