@@ -50,6 +50,10 @@ def loso(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--folds", default="", metavar="A,B", help="test persons, e.g. casme2/sub01,samm/006; stored, not scored"
     )
+    parser.add_argument(
+        "--select", choices=("last", "oracle"), default="last",
+        help="which epoch is scored; oracle: the one that suits the held-out person best, to measure that leak (labelled so)",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/RECIPE)")
     _places(parser)
     _talk(parser)
@@ -65,7 +69,7 @@ def loso(argv: Sequence[str]) -> int:
         return baseline(arguments.baseline, overrides, out=arguments.out)
     return loso(
         arguments.config, overrides, seeds=arguments.seeds, folds=names(arguments.folds), out=arguments.out,
-        media=arguments.wandb_media, fold_runs=arguments.wandb_folds, **_shared(arguments),
+        media=arguments.wandb_media, fold_runs=arguments.wandb_folds, select=arguments.select, **_shared(arguments),
     )  # fmt: skip
 
 

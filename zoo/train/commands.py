@@ -13,6 +13,7 @@ from zoo.data.megc2019 import read_megc2019
 from zoo.errors import ZooError
 from zoo.train.fit import fit
 from zoo.train.folds import run_cv, run_loso, write_json
+from zoo.train.jobs import Select
 from zoo.train.launch import Workers, quiet
 from zoo.train.progress import Progress
 from zoo.train.score import subjects_csv
@@ -31,6 +32,7 @@ def loso(
     out: Path | None,
     engine: str = "",
     parallel: bool = False,
+    select: Select = "last",
     silent: bool = False,
     wandb: bool = False,
     media: bool = False,
@@ -41,11 +43,11 @@ def loso(
 
     quiet()
     config = plain_config(parse(recipes, overrides))
-    folder = out or Path("runs") / Path(recipes[-1]).stem
+    folder = out or Path("runs") / (Path(recipes[-1]).stem + ("-oracle" if select == "oracle" else ""))
     with Progress(quiet=silent) as progress, _workers(engine, workers, folder) as team:
         summary = run_loso(
             config, out=folder, seeds=range(seeds), folds=folds, workers=team, parallel=parallel and _stackable(config),
-            on_progress=progress.track("subjects × seeds"),
+            on_progress=progress.track("subjects × seeds"), select=select,
         )  # fmt: skip
     if not summary:
         Console(stderr=True).print(
@@ -54,7 +56,12 @@ def loso(
         )  # fmt: skip
         return 0
     name = config["model"]["arch"] or config["model"]["weights"]
-    _show(summary, folder, f"{name}, leave one subject out, {_seeds(seeds)}")
+    leak = (
+        ", ORACLE: the epoch was chosen on the held-out person, a leak measured on purpose"
+        if select == "oracle"
+        else ""
+    )
+    _show(summary, folder, f"{name}, leave one subject out, {_seeds(seeds)}{leak}")
     if wandb:
         from zoo.train.tracking import track_loso
 

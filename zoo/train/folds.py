@@ -16,7 +16,7 @@ from zoo.data.source import Source
 from zoo.data.splits import split_digest
 from zoo.errors import ProtocolError, ZooError
 from zoo.registry import unknown
-from zoo.train.jobs import Config, Inner, Job, check_result, config_digest, fit_seed
+from zoo.train.jobs import Config, Inner, Job, Select, check_result, config_digest, fit_seed
 from zoo.train.launch import Workers, local
 from zoo.train.recipe import recipe_text
 from zoo.train.score import pool, score, subjects_csv
@@ -46,6 +46,7 @@ def run_loso(
     folds: Sequence[str] = (),
     workers: int | Workers = 1,
     parallel: bool = False,
+    select: Select = "last",
     on_progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Train every (seed, fold) that has no result yet, then score.
@@ -57,6 +58,8 @@ def run_loso(
         folds: names of test persons; all if empty. A partial run is stored, not scored.
         workers: processes; 0 runs here; or an engine of :mod:`zoo.train.engines`.
         parallel: folds at once, see :mod:`zoo.train.stacked`; the same result files.
+        select: which epoch's predictions are scored: the ``last``; or, **to measure the leak and for nothing else**, for each
+            held-out person the one that is best on that person (``oracle``).
         on_progress: called with (results done, results wanted).
 
     Returns:
@@ -66,7 +69,9 @@ def run_loso(
         ProtocolError: an unknown fold, or results of another config, split or data in the folder.
         ZooError: another process works in the folder, the disk is full, or workers keep dying.
     """
-    run = _Run(config, Path(out).expanduser(), seeds, None, on_progress, parallel)
+    if select != "last" and parallel:
+        raise ZooError("the oracle watches fold by fold; leave --parallel out")
+    run = _Run(config, Path(out).expanduser(), seeds, None, on_progress, parallel, select)
     run.refuse_seen()
     for fold in folds:
         if fold not in run.folds:
@@ -76,7 +81,7 @@ def run_loso(
         run.fit(tuple(folds) or run.folds, workers, on_progress)
         if folds:
             return {}
-        summary = score(run.folder, seeds, run.data) | run.stamps()
+        summary = score(run.folder, seeds, run.data, select) | run.stamps()
         write_json(run.folder / "loso.json", summary)
         write_text(run.folder / "subjects.csv", subjects_csv(summary))
     return summary
@@ -148,11 +153,12 @@ class _Run:
         inner: Inner | None,
         on_progress: Progress,
         parallel: bool,
+        select: Select = "last",
     ) -> None:
         from zoo.train.task import RecognitionTask
 
         self.config, self.folder, self.seeds, self.inner = dict(config), folder, list(seeds), inner
-        self.parallel = parallel
+        self.parallel, self.select = parallel, select
         task = RecognitionTask(**config["model"])
         # read here first: what has to be computed is computed once, and the workers find it in the cache
         source, keep = Source.of(config["data"]), bool(config["data"].get("augment"))
@@ -169,6 +175,7 @@ class _Run:
         digest: str = self.data.digest
         self.stamp = {
             "config": config_digest(config), "inputs": digest, "split": split_digest(split, self.data.keys),
+            **({"select": select} if select != "last" else {}),
         }  # fmt: skip
 
     def refuse_seen(self) -> None:
@@ -183,7 +190,7 @@ class _Run:
     def stamps(self) -> dict[str, Any]:
         """What stands beside every number."""
         epochs = self.config["trainer"].get("max_epochs")
-        return {"digests": self.stamp, "versions": versions(), "epochs": epochs, "select": "last"}
+        return {"digests": self.stamp, "versions": versions(), "epochs": epochs, "select": self.select}
 
     def describe(self) -> None:
         """``config.json`` for programs, ``recipe.yaml`` to run the same again."""
@@ -260,7 +267,7 @@ class _Run:
             jobs += [
                 Job(
                     config=self.config, seed=seed, folds=tuple(mine[i : i + size]), out=str(self.folder),
-                    split=self.stamp["split"], inner=self.inner, parallel=self.parallel,
+                    split=self.stamp["split"], inner=self.inner, parallel=self.parallel, select=self.select,
                 )
                 for i in range(0, len(mine), max(size, 1))
             ]  # fmt: skip

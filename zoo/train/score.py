@@ -20,7 +20,10 @@ from zoo.train.store import read_json, result_path
 RESAMPLES = 10_000
 
 
-def score(folder: Path, seeds: Sequence[int], data: ClipSet) -> dict[str, Any]:
+EPOCH = {"last": "last epoch", "oracle": "best epoch on the held-out person: A LEAK, measured on purpose"}
+
+
+def score(folder: Path, seeds: Sequence[int], data: ClipSet, select: str = "last") -> dict[str, Any]:
     """Pool the results of all folds per seed, score each seed once, then mean and standard deviation (n-1) over seeds.
 
     Raises:
@@ -32,7 +35,7 @@ def score(folder: Path, seeds: Sequence[int], data: ClipSet) -> dict[str, Any]:
         seed: pool(folder, seed, [fold.name for fold in split], data.keys, data.labels, tested) for seed in seeds
     }
     return {
-        "protocol": f"{data.protocol}, {len(split)} folds, pooled, last epoch",
+        "protocol": f"{data.protocol}, {len(split)} folds, pooled, {EPOCH[select]}",
         "seeds": list(seeds),
         **summarise(
             keys=data.keys, people=data.people, datasets=data.datasets, classes=data.classes, truth=data.labels,
