@@ -1,4 +1,4 @@
-"""Synthetic motion maps without any picture: AU scripts played on the canonical face, cut and stretched as the published maps are.
+"""Synthetic motion maps without any picture: AU scripts played on the canonical face, cut and stretched as published maps are.
 
 They are what a network for motion maps can be pretrained on, and nothing else: **synthetic** wherever they appear.
 """
@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from zoo.data.flow_maps import FlowMaps
-from zoo.facs.emotions import mapping
 from zoo.inputs import normalise
 from zoo.synthesis.fields import FaceFields, canonical_fields
 from zoo.synthesis.script import AUScript, draw
@@ -43,13 +42,15 @@ class Disturbance:
     size: float = 0.04
     drift: float = 0.15
     roll: float = 0.1
-    waves: float = 0.08
-    grain: float = 0.02
+    waves: float = 0.05
+    grain: float = 0.005
 
 
 def emotion_class(script: AUScript) -> int | None:
     """Position among the three classes of MEGC2019; None for an emotion that belongs to none of them."""
-    label = mapping("megc2019").of(script.dataset, script.emotion) if script.dataset in ("casme2", "samm", "smic") else None
+    label = (
+        mapping("megc2019").of(script.dataset, script.emotion) if script.dataset in ("casme2", "samm", "smic") else None
+    )
     if label is None:
         label = _CLASS.get(script.emotion)
     return None if label is None else MEGC_CLASSES.index(label)
@@ -112,7 +113,9 @@ def _motion(face: FaceFields, script: AUScript, rng: np.random.Generator, noise:
     """Flow from onset to apex and its strain. Shapes: -> float32 ``[3, H, W]``."""
     flow = face.dense(script.intensities)
     centre = (_FULL - 1) / 2
-    place = cv2.getRotationMatrix2D((centre, centre), rng.normal(0, noise.turn), float(np.exp(rng.normal(0, noise.size))))
+    place = cv2.getRotationMatrix2D(
+        (centre, centre), rng.normal(0, noise.turn), float(np.exp(rng.normal(0, noise.size)))
+    )
     place[:, 2] += rng.normal(0, noise.place, 2)
     # the vectors turn and grow with the face
     moved = np.stack([cv2.warpAffine(part, place, (_FULL, _FULL), borderMode=cv2.BORDER_REPLICATE) for part in flow])

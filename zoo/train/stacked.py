@@ -19,6 +19,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
@@ -36,12 +37,10 @@ _MODEL = {
     "arch", "arch_args", "input", "weights", "num_classes", "lr", "weight_decay", "optimiser", "schedule", "class_balance",
     "label_smoothing",
 }  # fmt: skip
-_TRAINER = {"max_epochs", "accelerator", "devices", "strategy", "num_nodes"}
-# shown or stored by Lightning alone, without a say in the outcome
-_IDLE = {
-    "logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "log_every_n_steps", "callbacks",
-    "default_root_dir", "num_sanity_val_steps", "check_val_every_n_epoch", "deterministic", "inference_mode",
-    "use_distributed_sampler",
+# ... and what Lightning shows or stores has no say in the outcome
+_TRAINER = {
+    "max_epochs", "accelerator", "devices", "strategy", "num_nodes", "logger", "enable_checkpointing", "enable_progress_bar",
+    "enable_model_summary", "log_every_n_steps", "callbacks", "default_root_dir", "num_sanity_val_steps", "deterministic",
 }  # fmt: skip
 _BYTES = 1 << 30  # of parameters, gradients and moments that one stack may hold
 _VALUES = 1 << 22  # input values of one step of a stack on a CPU: more gain nothing
@@ -74,13 +73,11 @@ class _Fit:
 
 def why_not(config: Mapping[str, Any]) -> str:
     """Why a recipe cannot be fitted in a stack; empty where it can."""
-    known = inspect.signature(RecognitionTask.__init__).parameters
-    for name, value in config["model"].items():
-        if name not in _MODEL and not (name in known and value == known[name].default):
-            return f"it sets model.{name}"
-    for name, value in config["trainer"].items():
-        if name not in _TRAINER | _IDLE and value not in (None, 1, "auto"):
-            return f"it sets trainer.{name}"
+    for part, owner, done in (("model", RecognitionTask, _MODEL), ("trainer", pl.Trainer, _TRAINER)):
+        known = inspect.signature(owner.__init__).parameters
+        for name, value in config[part].items():
+            if name not in done and value is not None and not (name in known and value == known[name].default):
+                return f"it sets {part}.{name}"
     if not config["trainer"].get("max_epochs") or int(config["trainer"]["max_epochs"]) < 1:
         return "it does not set trainer.max_epochs"
     net = RecognitionTask(**config["model"]).net
