@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -65,3 +66,14 @@ def megc_real() -> Path:
             "needs the MEGC2019 flow maps (../shared/data/megc2019_flow.npz, or $ZOO_MEGC2019); their licence keeps them out"
         )
     return path
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the workers of a pool: the number of threads decides the last bit of a sum."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

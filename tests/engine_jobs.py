@@ -24,7 +24,7 @@ class Mark:
     def run(self) -> int:
         folder = Path(self.folder)
         life = len(list(folder.glob(f"{self.name}.life*")))
-        (folder / f"{self.name}.life{life}").touch()
+        (folder / f"{self.name}.life{life}").write_text(f"{os.getpid()}")
         while self.waits and not (folder / "go").exists():
             time.sleep(0.05)
         if life < self.deaths:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine_jobs import Mark, done
-from tests.test_folds import config, one_thread, results  # noqa: F401
+from tests.test_folds import config, results
 from zoo.errors import ProtocolError, ZooError
 from zoo.train.engines import SlurmExecutor, open_engine
 from zoo.train.folds import run_loso
@@ -98,6 +98,7 @@ def test_a_killed_process_is_replaced(tmp_path):
     assert len(list(tmp_path.glob("b.life*"))) == 2
 
 
+@pytest.mark.timeout(900)  # three fresh processes, each of which imports torch: slow where the machine is busy
 @needs_submitit
 def test_submitit_trains_the_same_and_survives_a_kill(tmp_path, megc_folder, one_thread):
     """The local mode of submitit: its scripts, pickles and watching, without a queue."""
@@ -196,6 +197,7 @@ def slurm(monkeypatch):
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.timeout(900)
 @needs_submitit
 def test_a_batch_job_that_dies_on_a_real_slurm(slurm, tmp_path):
     jobs = [Mark(folder=str(tmp_path), name="a"), Mark(folder=str(tmp_path), name="b", deaths=1)]
@@ -210,6 +212,7 @@ def test_a_batch_job_that_dies_on_a_real_slurm(slurm, tmp_path):
     assert len(list(tmp_path.glob("a.life*"))) == 1
 
 
+@pytest.mark.timeout(900)
 @needs_ray
 def test_a_ray_node_that_dies(tmp_path, monkeypatch):
     """Two nodes on loopback; one is killed while its job runs."""
@@ -223,9 +226,11 @@ def test_a_ray_node_that_dies(tmp_path, monkeypatch):
         jobs = [Mark(folder=str(tmp_path), name=n, waits=True) for n in "ab"]
 
         def kill() -> None:
-            while len(list(tmp_path.glob("*.life*"))) < 2:  # both are under way, one on either node
+            while len(begun := [p for p in tmp_path.glob("*.life*") if p.read_text()]) < 2:  # one on either node
                 time.sleep(0.1)
             cluster.remove_node(second, allow_graceful=False)
+            while all(Path("/proc", p.read_text()).exists() for p in begun):  # a worker outlives its node by a moment
+                time.sleep(0.1)
             (tmp_path / "go").touch()
 
         killer = threading.Thread(target=kill, daemon=True)

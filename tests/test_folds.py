@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import json
 import os
 import signal
@@ -12,7 +14,6 @@ import time
 
 import numpy as np
 import pytest
-import torch
 import yaml
 
 from tests.tiny import TINY
@@ -34,16 +35,8 @@ def results(folder):
     return [json.loads(path.read_text()) for path in sorted(folder.glob("seed*/*.json"))]
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_killed_by_force_and_resumed_bit_for_bit(megc_folder, tmp_path, one_thread):
-    overrides = ["--trainer.max_epochs", "60"]  # long enough for the kill to hit a fit
+    overrides = ["--trainer.max_epochs", "25"]  # long enough for the kill to hit a fit
     command = [sys.executable, "-m", "zoo.cli", "loso", "--config", "ststnet_megc2019", "--seeds", "1", "--workers", "0", "--quiet",
                "--out", str(tmp_path / "killed"), "--data.root", str(megc_folder), *TINY, *overrides]  # fmt: skip
     process = subprocess.Popen(
@@ -170,27 +163,47 @@ def test_ctrl_c_is_a_clean_stop(megc_folder, tmp_path, monkeypatch, capsys):
     assert len(results(tmp_path)) == 7
 
 
-def test_what_stands_beside_every_run(megc_folder, tmp_path):
-    plain = config(megc_folder)
-    summary = run_loso(plain, out=tmp_path, seeds=[0, 1], workers=0)
-    stored = json.loads((tmp_path / "config.json").read_text())
+@pytest.fixture(scope="module")
+def finished(megc_folder, tmp_path_factory):
+    """A run of two seeds through the command, and what it said on its way: (folder, stdout, stderr)."""
+    folder, out, err = tmp_path_factory.mktemp("finished"), io.StringIO(), io.StringIO()
+    arguments = [
+        "loso",
+        "--config",
+        "ststnet_megc2019",
+        "--seeds",
+        "2",
+        "--workers",
+        "0",
+        "--out",
+        str(folder),
+        "--data.root",
+        str(megc_folder),
+        *TINY,
+    ]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        assert main([*arguments, "--trainer.max_epochs", "2"]) == 0, err.getvalue()
+    return folder, out.getvalue(), err.getvalue()
+
+
+def test_what_stands_beside_every_run(finished):
+    folder = finished[0]
+    stored, summary = (json.loads((folder / name).read_text()) for name in ("config.json", "loso.json"))
     assert stored["seeds"] == [0, 1]
     assert set(stored["versions"]) >= {"python", "torch", "pytorch-lightning", "numpy", "au-graph-zoo"}
     assert set(stored["digests"]) == {"config", "inputs", "split"}
     assert summary["digests"] == stored["digests"]
-    again = plain_config(parse([str(tmp_path / "recipe.yaml")], []))
+    again = plain_config(parse([str(folder / "recipe.yaml")], []))
     assert config_digest(again) == stored["digests"]["config"], "the stored recipe is the run's"
-    result = results(tmp_path)[0]
-    assert len(result["loss"]) == 1
-    rows = (tmp_path / "subjects.csv").read_text().splitlines()
+    assert len(results(folder)) == 14
+    assert all(len(r["loss"]) == 2 for r in results(folder))
+    rows = (folder / "subjects.csv").read_text().splitlines()
     assert len(rows) == 1 + 7
     assert sum(int(row.split(",")[2]) for row in rows[1:]) == 42
 
 
-def test_intervals_and_people_agree_with_the_predictions(megc_folder, tmp_path):
-    summary = run_loso(
-        config(megc_folder, "ststnet_megc2019", "--trainer.max_epochs", "2"), out=tmp_path, seeds=[0, 1], workers=0
-    )
+def test_intervals_and_people_agree_with_the_predictions(finished):
+    summary = json.loads((finished[0] / "loso.json").read_text())
     truth = np.array(summary["truth"])
     for part, values in summary["intervals"].items():
         if isinstance(values, dict):
@@ -201,6 +214,17 @@ def test_intervals_and_people_agree_with_the_predictions(megc_folder, tmp_path):
         assert row["accuracy"] == pytest.approx(np.mean(right))
         assert row["std"] == pytest.approx(np.std(right, ddof=1))
         assert row["clips"] == mine.sum()
+
+
+def test_progress_survives_a_pipe_and_the_end_says_where_everything_is(finished):
+    folder, out, err = finished
+    assert "subjects × seeds 14/14 (100 %)" in err
+    assert "\x1b" not in err + out
+    assert "\r" not in err
+    assert "±" in out
+    for name in ("loso.json", "confusion.png", "subjects.csv", "subjects.png"):
+        assert str(folder / name) in out
+        assert (folder / name).is_file()
 
 
 def test_a_damaged_result_is_named(megc_folder, tmp_path):
@@ -282,32 +306,3 @@ def test_a_job_skips_what_is_there(megc_folder, tmp_path):
     assert job.run() == 2
     assert json.loads(result_path(tmp_path, 0, "smic/s01").read_text()) == {"mine": True}
     assert yaml.safe_load(result_path(tmp_path, 0, "smic/s03").read_text())["split"] == "x"
-
-
-def test_progress_survives_a_pipe_and_quiet_is_quiet(megc_folder, tmp_path, capsys):
-    arguments = [
-        "loso",
-        "--config",
-        "ststnet_megc2019",
-        "--seeds",
-        "1",
-        "--workers",
-        "0",
-        "--out",
-        str(tmp_path),
-        "--data.root",
-        str(megc_folder),
-        *TINY,
-    ]
-    assert main(arguments) == 0
-    captured = capsys.readouterr()
-    assert "subjects × seeds 7/7 (100 %)" in captured.err
-    assert "\x1b" not in captured.err + captured.out
-    assert "\r" not in captured.err
-    for name in ("loso.json", "confusion.png", "subjects.csv", "subjects.png"):
-        assert str(tmp_path / name) in captured.out
-        assert (tmp_path / name).is_file()
-    assert main([*arguments, "--quiet"]) == 0
-    captured = capsys.readouterr()
-    assert captured.err == ""
-    assert "uf1" in captured.out.lower()

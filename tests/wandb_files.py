@@ -67,13 +67,8 @@ def read(path: Path) -> dict[str, Any]:
         elif kind == "files":
             out["files"] += [f.path for f in record.files.files]
         elif kind == "artifact":
-            out["artifacts"].append(
-                {
-                    "name": record.artifact.name,
-                    "type": record.artifact.type,
-                    "files": [e.path for e in record.artifact.manifest.contents],
-                }
-            )
+            files = {entry.path: entry.local_path for entry in record.artifact.manifest.contents}
+            out["artifacts"].append({"name": record.artifact.name, "type": record.artifact.type, "files": files})
     return out
 
 

@@ -170,11 +170,10 @@ def _start_worker() -> None:
 
 
 def one_thread() -> None:
-    """Fits beside each other, not threads within one."""
+    """Fits beside each other, not threads within one; torch reads the variable where it is not imported yet."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
-
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _die_with_parent() -> None:
