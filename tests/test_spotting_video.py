@@ -99,6 +99,13 @@ def test_the_curve_and_its_line_are_told_for_every_frame(found):
     assert not found.skipped and found.fps == 30
 
 
+def test_the_key_frames_are_the_faces_at_the_apex(found, video, sample):
+    assert set(found.key_frames) == {e.apex for e in found.events}
+    frames = {f.index: f for f in SteadyTrack(MediaReader(video), Fixed(sample.face), fps=30)}
+    for apex, face in found.key_frames.items():
+        assert face.shape == (168, 168, 3) and np.abs(face.astype(int) - frames[apex].rgb).mean() < 5
+
+
 def test_a_head_that_sways_is_no_expression(sample, tmp_path):
     write_video(tmp_path / "sway.mp4", playing(sample, (), 100, sway=5), fps=30, crf=10)
     assert spot(tmp_path / "sway.mp4", detector=Fixed(sample.face)) == []

@@ -51,6 +51,12 @@ class Spotting:
     skipped: tuple[int, ...] = ()  # frames without a face
     warnings: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)  # spent, by stage
+    # the aligned face at the apex of the strongest events, by frame number; uint8 [168, 168, 3]
+    key_frames: Mapping[int, np.ndarray] = field(default_factory=dict)
+
+    def strongest(self, most: int) -> list[Found]:
+        """The events of the highest scores, in order of time."""
+        return sorted(sorted(self.events, key=lambda e: -e.score)[:most], key=lambda e: e.onset)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-plain form: events with frame numbers and seconds, curves with one number or null per frame."""

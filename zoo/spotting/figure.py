@@ -38,13 +38,14 @@ def timeline_figure(
     Args:
         spotting: what was found.
         path: file to write.
-        moments: the intervals with faces and labels; those of ``spotting`` without any if not given.
+        moments: the intervals with faces and labels; those of ``spotting`` with its key frames if not given.
         note: a line at the foot.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown = list(moments) if moments is not None else [Moment(e) for e in spotting.events]
+    own = [Moment(e, spotting.key_frames.get(e.apex)) for e in spotting.events]
+    shown = list(moments) if moments is not None else own
     pictured = _strongest(shown)
     curves = spotting.curves
     head, row, panel, foot = 0.75, 1.6 if pictured else 0.0, 2.3, 0.5

@@ -18,7 +18,7 @@ from zoo.spotting.ahead import ahead
 from zoo.spotting.events import Curve, Found, Spotting, kind_of
 from zoo.spotting.flow import FlowSpotter
 from zoo.spotting.stream import SteadyFace, SteadyTrack
-from zoo.vision.faces import FACE_SIZE, FaceDetector, MTCNNDetector
+from zoo.vision.faces import FACE_SIZE, FaceDetector, MTCNNDetector, align
 from zoo.vision.video import Frame, MediaReader
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Method = Literal["flow", "mdmd", "softnet", "lbp"]
 ASSUMED_FPS = 30.0
 SLOW_RATE = 30.0  # frames per second that the dense methods look at, at most; faster videos are thinned
+KEY_FRAMES = 8  # faces kept for the figure
 WEIGHTS = ("softnet.synthetic_micro", "softnet.synthetic_macro")
 KINDS: tuple[Kind, ...] = ("micro", "macro")
 
@@ -112,7 +113,7 @@ def search(
     events, curves, said = spotter.finish(n_frames)
     if track is not None and len(track.skipped) > 0:
         notes.append(f"{len(track.skipped)} of {n_frames} frames show no face, or none that could be followed")
-    return Spotting(
+    spotting = Spotting(
         source=name,
         method=method,
         events=tuple(sorted(events, key=lambda e: (e.onset, e.offset))),
@@ -123,6 +124,22 @@ def search(
         warnings=(*(reader.warnings if reader else ()), *notes, *said),
         seconds={**(track.seconds if track else {}), "total": time.perf_counter() - begin},
     )
+    return replace(spotting, key_frames=_key_frames(spotting, reader, source, track))
+
+
+def _key_frames(
+    spotting: Spotting, reader: MediaReader | None, source: Any, track: SteadyTrack | None
+) -> dict[int, np.ndarray]:
+    """The faces at the apex of the strongest events, read once more: none had to be kept while the video ran."""
+    faces = {}
+    for event in spotting.strongest(KEY_FRAMES):
+        picture = source[event.apex] if reader is None else next(iter(reader.read(event.apex, event.apex + 1))).rgb
+        matrix = track.alignment(event.apex) if track is not None else None
+        if track is None:
+            faces[event.apex] = picture
+        elif matrix is not None:
+            faces[event.apex] = align(picture, matrix)
+    return faces
 
 
 def _opened(
