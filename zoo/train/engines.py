@@ -6,7 +6,9 @@ its job once more, elsewhere. Results are files: ``--out`` and the data must lie
 
 from __future__ import annotations
 
+import logging
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -105,7 +107,7 @@ class SlurmExecutor(Executor):
             raise ZooError(
                 "`sbatch` is not there; run this on a machine that submits to SLURM, or use slurm:cluster=local"
             )
-        self.poll = poll
+        self.poll, self._looked = poll, 0.0
         self._open: dict[Future[Any], Any] = {}
         self._lock = threading.Lock()
         self._watcher: threading.Thread | None = None
@@ -136,13 +138,18 @@ class SlurmExecutor(Executor):
             self._watcher.join()
 
     def _watch(self) -> None:
+        missed: dict[str, int] = {}
         while True:
             with self._lock:
-                done = [(future, job) for future, job in self._open.items() if job.done()]
+                done = [
+                    (future, job) for future, job in self._open.items() if job.done() or missed.get(job.job_id, 0) >= 3
+                ]
                 for future, _ in done:
                     del self._open[future]
             for future, job in done:
                 try:
+                    if missed.get(job.job_id, 0) >= 3 and not job.done():
+                        raise RuntimeError("it has left the queue")
                     _settle(future, job.result())
                 except Exception as error:  # no result: the node died, the time was up, memory ran out
                     lost = BrokenExecutor(
@@ -154,6 +161,23 @@ class SlurmExecutor(Executor):
                     self._watcher = None
                     return
             time.sleep(self.poll)
+            self._miss(missed)
+
+    def _miss(self, missed: dict[str, int]) -> None:
+        """Count how often a job was not in the queue: where SLURM keeps no accounts, submitit waits for a dead one for ever."""
+        if self._inner.cluster != "slurm":
+            return
+        with self._lock:
+            unknown = [job.job_id for job in self._open.values() if job.state == "UNKNOWN"]
+        if not unknown or time.monotonic() < self._looked + 5:
+            return
+        self._looked = time.monotonic()
+        listed = subprocess.run(
+            ["squeue", "--noheader", "--format=%A", "--me"], capture_output=True, text=True, check=False
+        )
+        if listed.returncode == 0:  # else the controller is busy: ask again
+            for job in unknown:
+                missed[job] = 0 if job in listed.stdout.split() else missed.get(job, 0) + 1
 
 
 def _named(inner: Any, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -196,7 +220,7 @@ class RayExecutor(Executor):
                 ray.init(
                     address=address,
                     log_to_driver=False,
-                    logging_level="ERROR",
+                    logging_level=logging.ERROR,
                     include_dashboard=None if address else False,
                 )
             # Ray's own retries would hide a node that dies again and again; ours are counted
