@@ -11,7 +11,9 @@ from torch import nn
 from zoo import create_model, list_models
 from zoo.errors import ZooError
 from zoo.models._base import AUModel
+from zoo.models.emr import MOTION
 from zoo.models.rcn import class_activation_mask
+from zoo.models.resnet_apex import APEX, GREY
 from zoo.types import InputSpec
 
 PARAMETERS = {  # at 3 classes, from the papers' tables or counted in the released code
@@ -32,6 +34,13 @@ PARAMETERS = {  # at 3 classes, from the papers' tables or counted in the releas
     ("au_rgcn",): 402_100,
     ("eac_net",): 7_338_463,
     ("au_heatmap",): 2_964_107,
+    ("jena_resnet10",): 4_905_609,  # layer by layer from its prototxt, as micro_attention
+    ("micro_attention",): 5_943_813,  # grey
+    ("emr",): 11_242_563,
+    ("saat",): 11_178_051,
+    ("micronet",): 11_308_611,
+    ("zhi3d",): 2_016_451,  # 2,016,709 at 5 classes
+    ("resnet_apex",): 4_924_027,
 }
 COUNTS = {name: count for names, count in PARAMETERS.items() for name in names}
 CLIP = InputSpec(modality="frames", channels=("u", "v", "strain"), frames=4, size=32)
@@ -39,6 +48,13 @@ SMALL = {  # how to build, for behaviour that does not depend on the size, what 
     "graph_tcn": {"hidden": 16, "channels": 4},
     "mer_gcn": {"width": 8, "input_spec": CLIP},
     "au_gacn": {"width": 8, "input_spec": CLIP},
+    "resnet_apex": {"backbone": "test_resnet", "input_spec": APEX.replace(size=32)},
+    "jena_resnet10": {"input_spec": APEX.replace(size=32)},
+    "micro_attention": {"input_spec": GREY.replace(size=32)},
+    "emr": {"backbone": "test_resnet", "input_spec": MOTION.replace(size=64, map_size=64)},
+    "micronet": {"backbone": "test_resnet", "input_spec": APEX.replace(size=32)},
+    "saat": {"backbone": "test_resnet", "input_spec": APEX.replace(size=32)},
+    "zhi3d": {"input_spec": CLIP.replace(channels=("grey",), frames=8)},
 }
 
 

@@ -15,7 +15,7 @@ from zoo.models._blocks import ConvStem
 _STEMS = {"conv4": (32, 2), "conv16": (16, 4)}
 
 
-def features(name: str, in_chans: int, *, pretrained: bool = False) -> Backbone:
+def features(name: str, in_chans: int, *, pretrained: bool = False, maps: int = 1) -> Backbone:
     """A network from a picture to its last feature map, with its number of maps in ``num_features``.
 
     Args:
@@ -23,6 +23,7 @@ def features(name: str, in_chans: int, *, pretrained: bool = False) -> Backbone:
             ``resnet18``.
         in_chans: channels of the picture.
         pretrained: fetch timm's weights; needs the network or its cache.
+        maps: how many of its last feature maps :meth:`Backbone.maps` gives; ours have one.
 
     Shapes: ``[B, in_chans, H, W]`` -> ``[B, num_features, h, w]``.
 
@@ -34,6 +35,10 @@ def features(name: str, in_chans: int, *, pretrained: bool = False) -> Backbone:
         if pretrained:
             raise ZooError(f"there are no pretrained weights of {name}; leave pretrained out, or name a model of timm")
         width, halvings = _STEMS[name]
+        if maps != 1:
+            raise ZooError(
+                f"{name} gives its last feature map alone; for {maps} name a model of timm, such as resnet18"
+            )
         stem = ConvStem(in_chans, width=width, halvings=halvings)
         return Backbone(stem, stem.num_features)
     import timm
@@ -43,15 +48,15 @@ def features(name: str, in_chans: int, *, pretrained: bool = False) -> Backbone:
         raise UnknownName(f"there is no backbone {name!r}; known: {', '.join(near or [*_STEMS, 'resnet18', '…'])}")
     try:
         body: Any = timm.create_model(
-            name, pretrained=pretrained, in_chans=in_chans, features_only=True, out_indices=(-1,)
+            name, pretrained=pretrained, in_chans=in_chans, features_only=True, out_indices=tuple(range(-maps, 0))
         )
-    except (RuntimeError, OSError) as problem:
+    except (RuntimeError, OSError, IndexError, AssertionError) as problem:
         raise ZooError(f"backbone {name} cannot be built: {problem}; try another, or pretrained=False") from problem
     return Backbone(body, body.feature_info.channels()[-1])
 
 
 class Backbone(nn.Module):
-    """The last feature map of a network, channels first; see :func:`features`."""
+    """The last feature maps of a network, channels first; see :func:`features`."""
 
     def __init__(self, body: nn.Module, num_features: int) -> None:
         super().__init__()
@@ -61,8 +66,15 @@ class Backbone(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: ``[B, C, H, W]`` -> ``[B, num_features, h, w]``."""
         out = self.body(x)
-        last: Tensor = out[-1] if isinstance(out, list) else out
-        return last if last.shape[1] == self.num_features else last.permute(0, 3, 1, 2)  # Swin and its like
+        return _channels_first(out[-1] if isinstance(out, list) else out, self.num_features)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Its last maps, earliest first; how many says :func:`features`. Shapes: each ``[B, c, h, w]``."""
+        out = self.body(x)
+        if not isinstance(out, list):
+            return [out]
+        widths = self.body.feature_info.channels()
+        return [_channels_first(one, width) for one, width in zip(out, widths, strict=True)]
 
     @torch.no_grad()
     def map_size(self, shape: tuple[int, ...]) -> tuple[int, int]:
@@ -71,3 +83,7 @@ class Backbone(nn.Module):
         size = self.eval()(torch.zeros(1, *shape, device=like.device)).shape[-2:]
         self.train(training)
         return int(size[0]), int(size[1])
+
+
+def _channels_first(features: Tensor, channels: int) -> Tensor:
+    return features if features.shape[1] == channels else features.permute(0, 3, 1, 2)  # Swin and its like
