@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Literal, assert_never, get_args
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,10 +20,12 @@ from zoo.data.selection import Faces
 from zoo.data.source import Source
 from zoo.data.splits import Fold, check_folds, grouped_kfold
 from zoo.data.transforms import Augmentation, Augmenter
-from zoo.errors import ProtocolError
+from zoo.errors import ProtocolError, ZooError
 from zoo.inputs import normalise, prepare_maps, prepare_pictures
 from zoo.registry import unknown
 from zoo.types import InputSpec
+
+Order = Literal["shuffled", "by_class"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,10 @@ class ResidentLoader:
         shift_pixels: int = 0,
         balanced: bool = False,
         augmenter: Augmenter | None = None,
+        order: Order = "shuffled",
+        drop_last: bool = True,
     ) -> None:
+        self.order, self.drop_last = order, drop_last
         self.augmenter = augmenter
         self.prepared, self.rows = prepared, torch.tensor(rows, dtype=torch.long)
         self.batch_size, self.seed = min(batch_size, len(rows)), seed
@@ -95,9 +100,8 @@ class ResidentLoader:
         self.epoch = 0
 
     def __len__(self) -> int:
-        # a training epoch leaves its last, smaller batch out: batch normalisation on a few clips is noise
         count = len(self.rows) / self.batch_size if self.rows.numel() else 0
-        return int(count) if self.seed is not None else -int(-count // 1)
+        return int(count) if self.seed is not None and self.drop_last else -int(-count // 1)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         if self.seed is None:
@@ -133,6 +137,8 @@ class ResidentLoader:
         return torch.from_numpy(np.stack(out) if isinstance(data, InputSet) else prepare_maps(np.stack(out), spec))
 
     def _order(self, generator: torch.Generator) -> Tensor:
+        if self.order == "by_class":
+            return torch.argsort(self.prepared.labels[self.rows], stable=True)
         if not self.balanced:
             return torch.randperm(len(self.rows), generator=generator)
         labels = self.prepared.labels[self.rows]
@@ -153,6 +159,8 @@ class FlowMapsDataModule(pl.LightningDataModule):
         mirror: probability of the mirrored clip.
         shift: largest displacement in pixels of the map; scaled with the input's size.
         balanced: draw each class equally often in training, with repetition.
+        order: of the training clips, ``shuffled`` anew in each epoch, or ``by_class`` as STSTNet's authors list them.
+        drop_last: leave the last, smaller batch of an epoch out: batch normalisation over a few clips is noise.
         augment: fields of :class:`zoo.data.transforms.Augmentation` (flip, rotate, scale, shift), applied to the motion before it
             is normalised, in place of ``mirror`` and ``shift``; needs a manifest, since published maps hold no vectors any more.
         seed: of order and augmentation.
@@ -170,6 +178,8 @@ class FlowMapsDataModule(pl.LightningDataModule):
         mirror: float = 0.5,
         shift: int = 1,
         balanced: bool = False,
+        order: Order = "shuffled",
+        drop_last: bool = True,
         augment: dict[str, float] | None = None,
         seed: int = 0,
         prepared: Prepared | None = None,
@@ -192,6 +202,9 @@ class FlowMapsDataModule(pl.LightningDataModule):
         )  # fmt: skip
         self.fold_name, self.batch_size, self.mirror, self.shift = fold, batch_size, mirror, shift
         self.balanced, self.seed = balanced, seed
+        if order not in get_args(Order):
+            raise ZooError(f"data.order is {order!r}; known: {', '.join(get_args(Order))}")
+        self.order, self.drop_last = order, drop_last
         self.augmentation = Augmentation.of(augment) if augment else None
         self.prepared, self.input_spec = prepared, input_spec
         self.fold: Fold | None = None
@@ -224,6 +237,8 @@ class FlowMapsDataModule(pl.LightningDataModule):
             mirror=self.mirror,
             shift_pixels=_shift_pixels(self.shift, spec),
             balanced=self.balanced,
+            order=self.order,
+            drop_last=self.drop_last,
             augmenter=Augmenter(self.augmentation, seed=self.seed) if self.augmentation else None,
         )
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +17,7 @@ from zoo.data.source import PLACES, Source
 from zoo.data.splits import Fold, grouped_kfold
 from zoo.errors import ProtocolError
 from zoo.registry import unknown
+from zoo.train.callbacks import interruptible, loss_curve
 from zoo.train.store import read_json, result_path, versions, write_json
 from zoo.types import InputSpec
 
@@ -28,6 +29,7 @@ _LATER: Mapping[str, Mapping[str, Any]] = {
     "model": {"losses": None},
     "data": {
         "protocol": "", "scheme": "", "faces": "detect", "apex": "error", "max_gap": 0, "balanced": False, "augment": None,
+        "order": "shuffled", "drop_last": True,
         "alphas": None,
     },
 }  # fmt: skip
@@ -238,52 +240,6 @@ def oracle_watch() -> Any:
             return {"logits": self.logits[best].tolist(), "epoch": best + 1, "last": self.logits[-1].tolist()}
 
     return Watching()
-
-
-def loss_curve(on_epoch: Callable[..., None] = lambda done, total, note="": None) -> Any:
-    """A Lightning callback whose ``epochs`` holds the mean training loss of each epoch; tells of each as it ends."""
-    import pytorch_lightning as pl
-    import torch
-
-    class LossCurve(pl.Callback):
-        epochs: list[float]
-
-        def __init__(self) -> None:
-            self.epochs, self._losses = [], []  # type: list[float], list[torch.Tensor]
-
-        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-            if outputs is not None:
-                self._losses.append((outputs["loss"] if isinstance(outputs, Mapping) else outputs).detach())
-
-        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-            if self._losses:  # read once per epoch: reading a value waits for the device
-                self.epochs.append(round(float(torch.stack(self._losses).mean()), 6))
-                self._losses.clear()
-                on_epoch(len(self.epochs), trainer.max_epochs, f"loss {self.epochs[-1]:.4f}")
-
-    return LossCurve()
-
-
-class interruptible:
-    """Lightning turns Ctrl-C into ``exit(1)`` and leaves the signal ignored; here it stays a KeyboardInterrupt."""
-
-    def __init__(self, trainer: Any) -> None:
-        self.trainer = trainer
-
-    def __enter__(self) -> None:
-        import signal
-        import threading
-
-        self.main = threading.current_thread() is threading.main_thread()
-        self.handler = signal.getsignal(signal.SIGINT)
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        import signal
-
-        if self.main and self.handler is not None:
-            signal.signal(signal.SIGINT, self.handler)
-        if isinstance(error, SystemExit) and self.trainer.interrupted:
-            raise KeyboardInterrupt from None
 
 
 def check_result(path: Path, stamp: Mapping[str, str]) -> None:
