@@ -10,7 +10,8 @@ from typing import Any
 from zoo.data.source import PLACES
 from zoo.data.splits import split_digest
 from zoo.errors import ZooError
-from zoo.train.jobs import Config, config_digest, interruptible, loss_curve
+from zoo.train.callbacks import interruptible, loss_curve
+from zoo.train.jobs import Config, config_digest
 from zoo.train.launch import keep_freed_memory, quiet
 from zoo.train.progress import Progress
 from zoo.train.store import run_lock, versions, write_json, write_text
