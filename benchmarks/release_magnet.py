@@ -29,6 +29,7 @@ from torch.nn import functional
 from zoo.magnification.learned import magnifier
 from zoo.magnification.magnify import magnified
 from zoo.magnification.pairs import Pair, PairMaker
+from zoo.magnification.start import start_as_linear
 from zoo.models.magnet import MagNet
 from zoo.registry import create_model
 from zoo.synthesis.fields import FaceFields, canonical_fields
@@ -91,14 +92,24 @@ def loss_of(model: MagNet, pairs: list[Pair], weight: float) -> tuple[Tensor, fl
 
 
 def train(
-    maker: PairMaker, run: Path, *, steps: int, batch: int, rate: float, weight: float, seed: int, every: int = 100
+    maker: PairMaker,
+    known: list[np.ndarray],
+    run: Path,
+    *,
+    steps: int,
+    batch: int,
+    rate: float,
+    weight: float,
+    seed: int,
+    every: int = 100,
 ) -> MagNet:
-    """Adam with a short warm-up and, over the last quarter, a straight way to zero.
+    """From the linear method on: Adam with a short warm-up and, over the last quarter, a straight way to zero.
 
     Each step's pairs follow from the seed and the step, so a run goes on exactly where it stopped.
     """
     torch.manual_seed(seed)
     model: MagNet = create_model("magnet").train()
+    start_as_linear(model, known[::8])
     optimiser = torch.optim.Adam(model.parameters(), lr=rate, betas=(0.9, 0.999))
     snapshot, step, curve = run / "state.pt", 0, []
     if snapshot.is_file():
@@ -111,7 +122,7 @@ def train(
     begin, recent = time.perf_counter(), []
     while step < steps:
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 100, 4 * (steps - step) / steps)
+            group["lr"] = rate * min(1, (step + 1) / 20, 4 * (steps - step) / steps)
         loss, error = loss_of(model, [maker.draw([seed, step, i]) for i in range(batch)], weight)
         if not math.isfinite(error):
             raise SystemExit(f"the loss is {error} at step {step}; start again with a lower --rate")
@@ -333,7 +344,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--crop", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--weight", type=float, default=0.1, help="of the texture and shape terms")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faces", type=int, default=8, help="people to measure on")
@@ -346,7 +357,7 @@ def main() -> None:
     else:
         maker = PairMaker(known, crop=arguments.crop)
         settings = {k: getattr(arguments, k) for k in ("steps", "batch", "rate", "weight", "seed")}
-        model = train(maker, arguments.run, **settings)
+        model = train(maker, known, arguments.run, **settings)
         record = {
             **settings, "crop": arguments.crop, "pairs": arguments.steps * arguments.batch, "parameters": 928_144, "half": True,
             "trained_on": [f"synthetic motion on {TRAINED_ON} people of the Face Research Lab London Set (CC BY 4.0)"],

@@ -17,6 +17,7 @@ from zoo.magnification.lagrangian import principal, whole_motion
 from zoo.magnification.magnify import magnified, magnify
 from zoo.magnification.pairs import PairMaker
 from zoo.magnification.pyramid import SteerablePyramid
+from zoo.magnification.start import start_as_linear
 from zoo.magnification.temporal import Filter, ideal, sections, warmed_up
 from zoo.vision.resample import Spline, arrivals
 from zoo.vision.video import MediaReader, write_video
@@ -286,6 +287,23 @@ def test_still_pairs_teach_that_noise_is_no_motion():
     assert np.abs(pair.first).max() <= 1
     with pytest.raises(ZooError, match="one size"):
         PairMaker([portrait, portrait[:64, :64]])
+
+
+def test_training_starts_as_the_linear_method():
+    model = create_model("magnet").eval()
+    picture = np.ascontiguousarray(astronaut()[60:124, 180:244])
+    start_as_linear(model, [picture])
+    second = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 127.5 - 1
+    first = torch.roll(second, 1, 3)
+    inner = (..., slice(8, -8), slice(8, -8))
+    with torch.inference_mode():
+        assert (model(second, second, 5.0) - second)[inner].abs().mean() < 0.02
+        linear = (second + 0.5 * (second - first)).clamp(-1, 1)
+        assert (model(first, second, 1.5) - linear)[inner].abs().mean() < 0.03
+    model.train()(first, second, 2.0).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    with pytest.raises(ZooError, match="picture"):
+        start_as_linear(model, [])
 
 
 # -- the learned method, and the command ---------------------------------------------------------------------------
