@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from zoo.cli import main
 from zoo.errors import FaceError, MediaError, ZooError
 from zoo.predictor import predict, predict_clip
 from zoo.registry import create_model
@@ -120,6 +121,14 @@ def test_a_smile_is_found_in_a_long_video(long_video, sample, model, tmp_path):
     assert len(written["motion"]["curve"]) == 120 and written["motion"]["lag_frames"] is None
     assert {p.name for p in tmp_path.iterdir()} == {"prediction.json", "prediction.png", "timeline.png"}
     assert cv2.imread(str(tmp_path / "timeline.png")).shape[1] == 1760
+
+
+def test_the_command_lists_every_expression(long_video, sample, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("zoo.predictor.video.MTCNNDetector", lambda **_: Fixed(sample.face))
+    monkeypatch.setattr("zoo.predictor.video.model_of", lambda _: model)
+    assert main(["predict", str(long_video), "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "micro" in printed and "the strongest" in printed and "timeline.png" in printed
 
 
 def test_a_long_video_in_which_nothing_happens_has_no_events(sample, model, tmp_path):

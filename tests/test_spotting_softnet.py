@@ -13,6 +13,7 @@ from zoo import create_model, load
 from zoo.convert import convert
 from zoo.errors import WeightError, ZooError
 from zoo.spotting import softnet
+from zoo.spotting.softnet_training import Samples, fit, samples, training_set
 from zoo.synthesis.sample import sample_clip
 
 
@@ -151,6 +152,47 @@ def test_features_see_the_smile_in_the_lower_strip():
     assert softnet.stretch(np.stack([maps, maps * 0.1]), *limits)[1].max() < 0.2
     with pytest.raises(ZooError, match="128x128"):
         softnet.features(np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8))
+
+
+def test_half_of_the_negatives_and_more_of_the_positives_are_learned_from():
+    rng = np.random.default_rng(0)
+    maps = rng.random((20, 3, 42, 42), np.float32)
+    labels = np.zeros(20, np.float32)
+    labels[5:9] = 1
+    plain = training_set([Samples(maps, labels)], augment=False, rng=rng)
+    assert len(plain.labels) == 4 + 8 and plain.labels.sum() == 4
+    more = training_set([Samples(maps, labels)] * 2, augment=True, rng=rng)
+    assert len(more.labels) == 2 * (4 + 8 + 12) and more.labels.sum() == 2 * 16
+    flipped = more.maps[12:16]
+    assert np.array_equal(flipped, maps[5:9, :, :, ::-1])
+
+
+def test_training_tells_motion_from_rest_and_is_repeatable():
+    rng = np.random.default_rng(0)
+    labels = (np.arange(60) % 3 == 0).astype(np.float32)
+    maps = (rng.random((60, 3, 42, 42)) * (0.2 + 0.8 * labels[:, None, None, None])).astype(np.float32)
+
+    def train():
+        torch.manual_seed(0)
+        losses = []
+        net = fit(
+            create_model("softnet"),
+            [Samples(maps, labels)],
+            epochs=5,
+            lr=5e-3,
+            note=lambda _, loss: losses.append(loss),
+        )
+        return net, losses
+
+    (net, losses), (twin, again) = train(), train()
+    assert losses == again and losses[-1] < 0.6 * losses[0] and not net.training
+    scored = softnet.scores(maps, net)
+    assert scored[labels == 1].min() > scored[labels == 0].max()
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), twin.parameters(), strict=True))
+    with pytest.raises(ZooError, match="nothing to tell apart"):
+        fit(net, [Samples(maps, labels * 0)])
+    with pytest.raises(ZooError, match="k = 9"):
+        samples([np.zeros((128, 128), np.uint8)] * 9, [], 9)
 
 
 @pytest.mark.parametrize("scope", ["image", "video"])
