@@ -21,10 +21,10 @@ def person_confusions(
     """
     names, owner = np.unique(np.asarray(people, str), return_inverse=True)
     t, p = np.asarray(truth, np.int64), np.atleast_2d(np.asarray(predicted, np.int64))
-    counts = np.zeros((len(names), len(p), num_classes, num_classes), np.int64)
-    for seed, row in enumerate(p):
-        np.add.at(counts, (owner, seed, t, row), 1)
-    return names.tolist(), counts
+    shape = (len(names), len(p), num_classes, num_classes)
+    seeds = np.arange(len(p))[:, None]
+    cells = np.ravel_multi_index(np.broadcast_arrays(owner[None], seeds, t[None], p), shape)
+    return names.tolist(), np.bincount(cells.ravel(), minlength=int(np.prod(shape))).reshape(shape)
 
 
 def pooled(counts: NDArray[Any]) -> dict[Metric, NDArray[np.float64]]:

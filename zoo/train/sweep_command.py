@@ -58,7 +58,8 @@ def main(argv: Sequence[str]) -> int:
 
         trials = run_sweep(
             file, out=out, count=arguments.count, extra=extra, seed=arguments.search_seed, open_workers=open_workers,
-            on_trial=on_trial, on_parts=progress.track("parts × seeds", within=True), tracker=tracker if arguments.wandb else None,
+            on_trial=on_trial, on_parts=progress.track("parts × seeds", within=True),
+            tracker=tracker if arguments.wandb else None,
         )  # fmt: skip
     _show(trials, out)
     return 0
