@@ -150,6 +150,8 @@ def _opened(
         return reader, reader.path.name, reader, reader.fps, reader.n_frames
     if len(source) < 2:
         raise MediaError(f"{len(source)} frames were given; at least two are wanted")
+    if fps is not None and not 0 < fps < float("inf"):
+        raise MediaError(f"fps is {fps}; frames per second must be a positive number")
     wrong = next((i for i, f in enumerate(source) if f.dtype != np.uint8 or f.shape != source[0].shape), None)
     if wrong is not None or source[0].ndim != 3:
         bad = source[wrong or 0]
