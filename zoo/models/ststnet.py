@@ -65,6 +65,10 @@ class STSTNet(ZooModel):
 
 def _joint_norm(x: Tensor, norms: Sequence[nn.BatchNorm2d]) -> Tensor:
     """Batch normalisation of concatenated maps with the parameters and running statistics of several layers."""
+    if len({n.training for n in norms}) > 1:  # some of them are frozen
+        return torch.cat(
+            [n(part) for n, part in zip(norms, x.split([n.num_features for n in norms], 1), strict=True)], 1
+        )
     means, variances = [n.get_buffer("running_mean") for n in norms], [n.get_buffer("running_var") for n in norms]
     mean, var = torch.cat(means), torch.cat(variances)
     weight, bias = torch.cat([n.weight for n in norms]), torch.cat([n.bias for n in norms])

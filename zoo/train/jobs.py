@@ -26,7 +26,7 @@ OPTIONS = ("batch_size", "mirror", "shift", "balanced", "augment", "order", "dro
 Config = Mapping[str, Any]  # plain: {"model": {...}, "data": {...}, "trainer": {...}}
 # Fields that came later count only where they are used, so that older results keep their digest.
 _LATER: Mapping[str, Mapping[str, Any]] = {
-    "model": {"losses": None},
+    "model": {"losses": None, "finetune": None},
     "data": {
         "protocol": "", "scheme": "", "faces": "detect", "apex": "error", "max_gap": 0, "balanced": False, "augment": None,
         "order": "shuffled", "drop_last": True,

@@ -15,6 +15,7 @@ from zoo.metrics import au_f1, scores
 from zoo.models._base import AUModel, ZooModel
 from zoo.registry import create_model
 from zoo.train.objective import LossRecipe, Objective
+from zoo.train.transfer import FineTune, FineTuning
 from zoo.types import InputSpec
 
 Optimiser = Literal["adamw", "adam", "sgd"]
@@ -39,6 +40,8 @@ class RecognitionTask(pl.LightningModule):
         label_smoothing: of the cross entropy.
         losses: fields of :class:`~zoo.train.objective.LossRecipe`, e.g. ``{au: bce, au_weight: 0.5}``; without, the plain cross
             entropy. ``class_balance`` and ``label_smoothing`` belong to the plain one and are ``emotion_args`` here.
+        finetune: fields of :class:`~zoo.train.transfer.FineTune`, e.g. ``{freeze: [layer1], lr_decay: 0.7, unfreeze_every: 5}``;
+            without, everything learns at ``lr`` from the first step.
         net: a ready model in place of ``arch`` or ``weights`` (not saved with the hyper-parameters).
 
     Shapes: batches ``(x [B, C, S, S], y [B], position [B])``.
@@ -59,6 +62,7 @@ class RecognitionTask(pl.LightningModule):
         class_balance: float = 0.0,
         label_smoothing: float = 0.0,
         losses: dict[str, Any] | None = None,
+        finetune: dict[str, Any] | None = None,
         net: ZooModel | None = None,
     ) -> None:
         super().__init__()
@@ -73,15 +77,20 @@ class RecognitionTask(pl.LightningModule):
                 "class_balance and label_smoothing belong to the plain cross entropy; beside losses, write "
                 "losses.emotion_args: {balance: …, label_smoothing: …}"
             )
+        self.finetune = FineTune.of(finetune) if finetune else None
         self.save_hyperparameters(ignore=["net"])
         if weights:
             from zoo.weights import load
 
             net = load(weights).train()
+            if self.finetune:
+                net = self.finetune.start(net, weights=weights)
             if num_classes is not None:
                 net.reset_classifier(num_classes)
         elif net is None:
             net = create_model(arch, **_with_input(arch, dict(arch_args or {}), dict(input or {})))
+        if self.finetune and not weights:
+            net = self.finetune.start(net)
         self.flat = net.input_spec.modality in ("flow", "apex")  # one picture per clip
         # a third faster on CPUs, and no slower elsewhere
         self.net: ZooModel = net.to(memory_format=torch.channels_last) if self.flat else net
@@ -200,10 +209,17 @@ class RecognitionTask(pl.LightningModule):
         x, y, rows = batch
         return rows.cpu(), y.cpu(), self(x).float().cpu()
 
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """What freezes and wakes parts of the network, where the recipe says so."""
+        return [FineTuning(self.finetune, self.net)] if self.finetune else []
+
     def configure_optimizers(self) -> Any:
         """Optimiser and a schedule that steps with every batch."""
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
-        optimiser, schedule = make_optimiser([p for p in self.net.parameters() if p.requires_grad], self.hparams, steps)
+        learning: Sequence[Any] = [p for p in self.net.parameters() if p.requires_grad]
+        if self.finetune:
+            learning = self.finetune.groups(self.net, lr=self.hparams["lr"])
+        optimiser, schedule = make_optimiser(learning, self.hparams, steps)
         if schedule is None:
             return optimiser
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -225,12 +241,12 @@ def class_weights(counts: Tensor, balance: float) -> Tensor | None:
 
 
 def make_optimiser(
-    parameters: Sequence[Tensor], h: Mapping[str, Any], steps: int
+    parameters: Sequence[Any], h: Mapping[str, Any], steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
     """Optimiser and schedule of a recipe; the schedule steps with every batch.
 
     Args:
-        parameters: to be trained.
+        parameters: to be trained, or groups of them with learning rates of their own.
         h: fields of :class:`RecognitionTask`.
         steps: batches of the whole fit.
     """
@@ -247,9 +263,9 @@ def make_optimiser(
             return optimiser, None
         case "onecycle":
             # one step more than there are: the scheduler steps once after the last batch; a rise of no length divides by zero
-            total = steps + 1
+            total, peaks = steps + 1, [group["lr"] for group in optimiser.param_groups]
             return optimiser, torch.optim.lr_scheduler.OneCycleLR(
-                optimiser, h["lr"], total_steps=total, pct_start=max(0.2, 2 / total)
+                optimiser, peaks, total_steps=total, pct_start=max(0.2, 2 / total)
             )
         case _:
             return optimiser, torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

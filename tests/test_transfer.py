@@ -1,0 +1,325 @@
+"""Fine-tuning in stages, and the losses between two domains: by hand, on fakes, and through the real command."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import zoo
+from tests.test_folds import config
+from tests.test_models import build
+from zoo import create_model
+from zoo.cli import main
+from zoo.data.module import FlowMapsDataModule
+from zoo.errors import UnknownName, ZooError
+from zoo.models.resnet_apex import APEX, GREY
+from zoo.train.domain_losses import (
+    DomainDiscriminator,
+    attention_transfer,
+    coral,
+    cross_domain_triplet,
+    dann_strength,
+    domain_loss,
+    loss_inequality,
+    mmd,
+    reverse_gradient,
+)
+from zoo.train.jobs import config_digest
+from zoo.train.stacked import why_not
+from zoo.train.task import RecognitionTask
+from zoo.train.transfer import FineTune, rebuilt, stages_of
+from zoo.types import InputSpec
+
+JENA = {"input_spec": InputSpec(size=32, map_size=32)}
+
+
+def trained(task, folder, epochs=1, **options):
+    """Fit on the fakes; returns what the network looked like before, and the trainer."""
+    before = {k: v.clone() for k, v in task.net.state_dict().items()}
+    quiet = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = pl.Trainer(max_epochs=epochs, accelerator="cpu", **{**quiet, **options})
+    trainer.fit(task, datamodule=FlowMapsDataModule(str(folder), complete=False, fold="samm/006", batch_size=12))
+    return before, trainer
+
+
+def moved(task, before) -> set[str]:
+    return {k for k, v in task.net.state_dict().items() if not torch.equal(v, before[k])}
+
+
+def sssnet(**finetune):
+    return RecognitionTask(net=small_sssnet(), lr=1e-2, finetune=finetune)
+
+
+def small_sssnet():
+    torch.manual_seed(0)
+    return create_model("sssnet", input_spec=InputSpec(size=64, map_size=28))
+
+
+def test_frozen_weights_and_their_batch_statistics_do_not_move(megc_folder):
+    task = sssnet(freeze=["block1"])
+    before, _ = trained(task, megc_folder)
+    changed = moved(task, before)
+    assert not {k for k in changed if k.startswith("block1.")}, "weights, running mean, variance and count stay"
+    assert {"block2.0.weight", "block2.3.running_mean", "block2.3.num_batches_tracked", "fc.weight"} <= changed
+    free = RecognitionTask(net=small_sssnet(), lr=1e-2)
+    before, _ = trained(free, megc_folder)
+    assert {"block1.0.weight", "block1.3.running_mean"} <= moved(free, before), "unfrozen they do"
+    assert all(p.requires_grad for p in task.net.parameters()), "afterwards everything may learn again"
+
+
+def test_a_frozen_part_drops_nothing_out_and_stays_so_after_a_validation(megc_folder):
+    task, seen = sssnet(freeze=["block1"]), []
+
+    class Watch(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            seen.append((task.net.block1.training, task.net.block1[4].training, task.net.block2[4].training))
+
+    trained(task, megc_folder, epochs=2, callbacks=[Watch()])
+    assert set(seen) == {(False, False, True)}
+
+
+def test_star_leaves_the_classifier_alone_to_learn(megc_folder):
+    task = sssnet(freeze=["*"])
+    before, _ = trained(task, megc_folder)
+    assert moved(task, before) == {"fc.weight", "fc.bias"}
+
+
+def test_stages_wake_from_the_classifier_down(megc_folder):
+    task, awake = sssnet(unfreeze_every=1), []
+
+    class Watch(pl.Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            awake.append({n.split(".")[0] for n, p in task.net.named_parameters() if p.requires_grad})
+            statistics.append(task.net.block1[3].num_batches_tracked.item())
+
+    statistics: list[int] = []
+    with pytest.warns(UserWarning, match=r"3 epochs are too few to wake block1\.0"):
+        trained(task, megc_folder, epochs=3, callbacks=[Watch()])
+    assert awake[0] == {"fc"} and awake[1] == {"fc", "fc1"} and awake[2] == {"fc", "fc1", "block2"}
+    assert statistics == [0, 0, 0], "what sleeps keeps its statistics"
+
+
+def test_rates_of_the_stages(megc_folder):
+    net = create_model("jena_resnet10", **JENA)
+    names = [stage.name for stage in stages_of(net)]
+    assert names == ["trunk.data_norm", "trunk.conv1", *(f"trunk.layer{i}" for i in (1, 2, 3, 4)), "fc"]
+    groups = FineTune.of({"lr_decay": 0.5, "head_lr": 10, "freeze": ["layer2"]}).groups(net, lr=0.08)
+    assert {g["name"]: round(g["lr"], 6) for g in groups} == {
+        "trunk.data_norm": 0.00125, "trunk.conv1": 0.0025, "trunk.layer1": 0.005, "trunk.layer3": 0.02, "trunk.layer4": 0.04, "fc": 0.8
+    }  # fmt: skip
+    held = [id(p) for g in groups for p in g["params"]]
+    wanted = [id(p) for n, p in net.named_parameters() if not n.startswith("trunk.layer2.")]
+    assert sorted(held) == sorted(wanted), "each parameter once"
+
+
+@pytest.mark.parametrize("schedule", ["constant", "onecycle", "cosine"])
+def test_the_optimiser_has_those_rates(schedule, megc_folder):
+    task = RecognitionTask(net=small_sssnet(), lr=1e-2, schedule=schedule, finetune={"lr_decay": 0.5})
+    _, trainer = trained(task, megc_folder)
+    groups = trainer.optimizers[0].param_groups
+    rates = [g["max_lr"] if schedule == "onecycle" else g.get("initial_lr", g["lr"]) for g in groups]
+    assert rates == pytest.approx([1e-2 * 0.5 ** (len(groups) - 1 - i) for i in range(len(groups))])
+    assert groups[-1]["name"] == "fc"
+
+
+def test_one_step_moves_each_stage_as_far_as_its_rate(megc_folder):
+    """Plain gradient descent on one batch: the step is the gradient times the rate of the stage."""
+    net = small_sssnet().eval()
+    reference = copy.deepcopy(net)
+    x, y = torch.randn(4, *net.input_spec.shape), torch.tensor([0, 1, 2, 0])
+    optimiser = torch.optim.SGD(FineTune.of({"lr_decay": 0.1}).groups(net, lr=0.5))
+    F.cross_entropy(net(x), y).backward()
+    gradients = {n: p.grad.clone() for n, p in net.named_parameters()}
+    optimiser.step()
+    for part, rate in (("fc", 0.5), ("fc1", 0.05)):
+        name = f"{part}.weight"
+        torch.testing.assert_close(net.state_dict()[name], reference.state_dict()[name] - rate * gradients[name])
+
+
+@pytest.mark.parametrize("name", zoo.list_models())
+def test_stages_hold_every_parameter_of_every_model_once(name):
+    net = build(name)
+    stages = stages_of(net)
+    held = [n for stage in stages for n in stage.parameters]
+    assert sorted(held) == sorted(n for n, _ in net.named_parameters())
+    assert stages[-1].name == net.classifier and len(stages) > 1
+
+
+def test_a_timm_resnet_has_its_own_stages():
+    net = create_model("resnet_apex", backbone="resnet18", input_spec=APEX.replace(size=32))
+    names = [stage.name.rpartition(".")[2] for stage in stages_of(net)]
+    assert names == ["conv1", "layer1", "layer2", "layer3", "layer4", "fc"]
+    frozen = FineTune.of({"freeze": ["layer1", "trunk.body.conv1"]}).frozen(net)
+    assert frozen == [net.trunk.body["layer1"], net.trunk.body["conv1"]]
+
+
+def test_stages_side_by_side_are_named():
+    net = create_model("dual_inception")
+    groups = FineTune.of({"lr_decay": 0.5, "stages": [["stream_u", "stream_v"], ["fc1"]]}).groups(net, lr=1.0)
+    assert [(g["name"], g["lr"]) for g in groups] == [("stream_u stream_v", 0.25), ("fc1", 0.5), ("fc", 1.0)]
+    with pytest.raises(ZooError, match=r"leaves out stream_v\."):
+        FineTune.of({"stages": [["stream_u"], ["fc1"]]}).groups(net, lr=1.0)
+    with pytest.raises(ZooError, match="twice"):
+        FineTune.of({"stages": [["stream_u", "stream_v"], ["fc1", "stream_u"]]}).groups(net, lr=1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"frezze": []}, "freeze"), ({"freeze": "block1"}, "list of names"), ({"freeze": ["blokc1"]}, "block1"), ({"lr_decay": 0}, "above 0"),
+        ({"unfreeze_every": -1}, "epochs"), ({"freeze": ["*", "fc"]}, "nothing"), ({"imagenet": True}, "no backbone"),
+        ({"arch_args": {"dropout": 0.1}}, "model.arch_args"), ({"stages": ["block1"]}, "list of lists"),
+    ],
+)  # fmt: skip
+def test_a_wrong_recipe_is_a_clear_error(options, word):
+    with pytest.raises((ZooError, UnknownName), match=word):
+        sssnet(**options)
+
+
+def test_attention_comes_after_the_trunk():
+    torch.manual_seed(0)
+    trunk = create_model("micro_attention", stage="trunk", input_spec=GREY.replace(size=32)).eval()
+    trunk.classes = ("a", "b", "c", "d", "e")
+    whole = rebuilt(trunk, {"stage": "attention"})
+    assert whole.config["stage"] == "attention" and not whole.training and whole.classes == trunk.classes
+    fresh = {n for n in whole.state_dict() if n not in trunk.state_dict()}
+    assert fresh == {f"trunk.layer{i}.attention.join.weight" for i in (1, 2, 3, 4)}
+    assert all(torch.equal(v, whole.state_dict()[k]) for k, v in trunk.state_dict().items())
+    with pytest.raises(ZooError, match="does not fit"):
+        rebuilt(whole, {"stage": "trunk"})  # attention that was learnt is not thrown away in silence
+
+
+def test_the_digest_of_recipes_without_it_stays_and_the_stack_leaves_it_to_the_trainer(megc_folder):
+    plain = config(megc_folder)
+    without = {**plain, "model": {k: v for k, v in plain["model"].items() if k != "finetune"}}
+    used = {**plain, "model": {**plain["model"], "finetune": {"lr_decay": 0.5}}}
+    assert "finetune" in plain["model"] and config_digest(plain) == config_digest(without) != config_digest(used)
+    assert why_not(plain) == "" and why_not(used) == "it sets model.finetune"
+
+
+def test_from_a_checkpoint_through_the_command(megc_folder, tmp_path, capsys):
+    base = zoo.create_model("ststnet")
+    source = zoo.save(base, tmp_path / "base", classes=("negative", "positive", "surprise"), card="")
+    flags = ["--data.root", str(megc_folder), "--data.fold", "samm/006", "--trainer.max_epochs", "1", "--quiet"]
+    flags += ["--model.weights", f"local-dir:{source}", "--out", str(tmp_path / "run")]
+    chosen = ["--model.finetune", "{freeze: [conv3, bn3], lr_decay: 0.7}"]
+    assert main(["train", "--config", "ststnet_finetune", *flags, *chosen]) == 0, capsys.readouterr().err
+    made, run = (
+        zoo.load(f"local-dir:{tmp_path / 'run' / 'checkpoint'}"),
+        json.loads((tmp_path / "run/run.json").read_text()),
+    )
+    assert torch.equal(made.conv3.weight, base.conv3.weight) and torch.equal(
+        made.bn3.running_mean, base.bn3.running_mean
+    )
+    assert not torch.equal(made.conv2.weight, base.conv2.weight)
+    assert run["config"]["model"]["finetune"] == {"freeze": ["conv3", "bn3"], "lr_decay": 0.7}
+    capsys.readouterr()
+    assert main(["train", "--config", "ststnet_finetune", *flags, "--model.finetune", "{freeze: [conv9]}"]) == 2
+    told = capsys.readouterr().err
+    assert "conv9" in told and "conv3" in told and "Traceback" not in told
+
+
+# ------------------------------------------------------------------ losses between two domains
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.25, 0.0])
+def test_a_reversed_gradient_has_the_reversed_sign(strength):
+    torch.manual_seed(0)
+    body, head, x = nn.Linear(3, 2), nn.Linear(2, 1), torch.randn(5, 3)
+    plain = copy.deepcopy((body, head))
+    head(reverse_gradient(body(x), strength)).square().sum().backward()
+    plain[1](plain[0](x)).square().sum().backward()
+    torch.testing.assert_close(body.weight.grad, -strength * plain[0].weight.grad)
+    torch.testing.assert_close(head.weight.grad, plain[1].weight.grad)  # the head itself still learns to tell
+    assert torch.equal(reverse_gradient(x, strength), x)
+
+
+def test_strength_of_the_reversal_grows():
+    assert dann_strength(0.0) == 0.0
+    assert dann_strength(0.1) == pytest.approx((math.e - 1) / (math.e + 1))
+    assert dann_strength(1.0) == pytest.approx(0.9999092, abs=1e-6)
+
+
+def test_discriminator_and_its_loss():
+    net = DomainDiscriminator()
+    assert sum(p.numel() for p in net.parameters()) == 10_369
+    assert net(torch.randn(6, 128)).shape == (6,)
+    macro, micro = torch.tensor([-1.0, 2.0]), torch.tensor([0.5])
+    wanted = (np.mean([math.log1p(math.exp(-1)), math.log1p(math.exp(2))]) + math.log1p(math.exp(-0.5))) / 2
+    assert float(domain_loss(macro, micro)) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_coral_by_hand():
+    a = torch.tensor([[0.0, 0.0], [2.0, 0.0]])  # covariance [[2, 0], [0, 0]]
+    b = torch.tensor([[0.0, 0.0], [2.0, 2.0]])  # covariance [[2, 2], [2, 2]]
+    assert float(coral(a, b)) == pytest.approx((4 + 4 + 4) / 16)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 5)), rng.normal(size=(13, 5)) * 2
+    wanted = ((np.cov(x.T) - np.cov(y.T)) ** 2).sum() / 100
+    assert float(coral(torch.tensor(x), torch.tensor(y))) == pytest.approx(wanted, rel=1e-5)
+    assert float(coral(a + 7, a)) == pytest.approx(0, abs=1e-10), "it does not see the mean"
+
+
+def test_mmd_by_hand():
+    a, b = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0]])
+    scale = 2 * (1 + 4 + 1) / 6
+    k = [math.exp(-d / scale) for d in (1.0, 4.0)]
+    wanted = (1 + 1 + 2 * k[0]) / 4 + 1 - 2 * (k[1] + k[0]) / 2
+    assert float(mmd(a, b, factors=(1.0,))) == pytest.approx(wanted, abs=1e-6)
+    x = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
+    assert float(mmd(x, x)) == pytest.approx(0, abs=1e-6)
+    assert float(mmd(x, x + 3)) > float(mmd(x, x + 1)) > 1e-3, "it sees the mean"
+    assert float(mmd(torch.ones(2, 3), torch.ones(4, 3))) == 0
+    moving = x.clone().requires_grad_()
+    mmd(moving, x + 1).backward()
+    assert float(moving.grad.sum()) < 0, "descending brings the domains together"
+
+
+@pytest.mark.parametrize("loss", [coral, mmd])
+def test_an_empty_domain_is_a_clear_error(loss):
+    with pytest.raises(ZooError, match="neither domain is empty"):
+        loss(torch.zeros(0, 3), torch.zeros(4, 3))
+
+
+def test_attention_transfer_by_hand():
+    teacher = [torch.tensor([[[[3.0, 0.0]], [[0.0, 0.0]]]])]  # mean of squares 4.5, 0: looks left alone
+    student = [torch.tensor([[[[1.0, 1.0]]]]).requires_grad_()]  # looks both ways
+    wanted = math.hypot(1 - 1 / math.sqrt(2), 1 / math.sqrt(2))
+    assert attention_transfer(student, teacher).item() == pytest.approx(wanted, abs=1e-6)
+    assert float(attention_transfer([5 * t for t in teacher], teacher)) == 0, "strength does not count, places do"
+    attention_transfer(student, teacher).backward()
+    assert student[0].grad[0, 0, 0, 0] < 0 < student[0].grad[0, 0, 0, 1]
+    with pytest.raises(ZooError, match="stage by stage"):
+        attention_transfer([torch.zeros(1, 1, 2, 2)], [torch.zeros(1, 1, 3, 3)])
+
+
+def test_loss_inequality_has_a_direction():
+    micro, macro = torch.tensor([2.0, 1.0], requires_grad=True), torch.tensor([1.0, 4.0], requires_grad=True)
+    assert loss_inequality(micro, macro).item() == 0.5
+    assert loss_inequality(micro, macro, "macro_above").item() == 1.5
+    loss_inequality(micro, macro).backward()
+    assert micro.grad.tolist() == [0.5, 0.0] and macro.grad is None, "the teacher is not pulled down"
+
+
+def test_triplet_across_domains_by_hand():
+    micro, macro = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[0.0, 2.0], [3.0, 0.0], [-1.0, 0.0]])
+    labels = torch.tensor([0, 7]), torch.tensor([0, 1, 1])
+    # clip 0: its emotion at sqrt(2), the nearest of another at 0; clip 1: nobody shows its emotion
+    assert float(cross_domain_triplet(micro, labels[0], macro, labels[1], margin=0.3)) == pytest.approx(
+        math.sqrt(2) + 0.3, abs=1e-4
+    )
+    alone = cross_domain_triplet(micro, labels[0], macro[1:], labels[1][1:])
+    assert float(alone) == 0, "no pair, no loss"
