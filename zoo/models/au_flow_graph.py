@@ -156,7 +156,8 @@ class AUFlowGraph(AUModel):
         height, width = x.shape[-2:]
         moved = [padded[..., t : t + height, s : s + width] for t, s in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))]
         features, au_logits, nodes, edges = self._forward_graph(torch.cat(moved))
-        return AUOutputs(*(t.unflatten(0, (5, len(x))).mean(0) for t in (features, au_logits, nodes)), edges)
+        features, au_logits, nodes = (t.unflatten(0, (5, len(x))).mean(0) for t in (features, au_logits, nodes))
+        return AUOutputs(features, au_logits, nodes, edges)
 
     def _forward_graph(self, x: Tensor) -> AUOutputs:
         batch = len(x)

@@ -58,7 +58,7 @@ class STSTNet(ZooModel):
         # The three streams do the same to the same picture, so they run as one of 16 maps: half the time, the same numbers.
         convs, norms = (self.conv1, self.conv2, self.conv3), (self.bn1, self.bn2, self.bn3)
         weight = torch.cat([c.weight for c in convs])
-        bias = torch.cat([c.bias for c in convs])
+        bias = torch.cat([c.bias for c in convs if c.bias is not None])
         maps = F.conv2d(x, weight, bias, padding=self.conv1.padding).relu_()  # [B, 16, 28, 28]
         return self.avgpool(self.dropout(self.maxpool(_joint_norm(maps, norms)))).flatten(1)
 

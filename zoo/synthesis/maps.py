@@ -48,11 +48,7 @@ class Disturbance:
 
 def emotion_class(script: AUScript) -> int | None:
     """Position among the three classes of MEGC2019; None for an emotion that belongs to none of them."""
-    label = (
-        mapping("megc2019").of(script.dataset, script.emotion) if script.dataset in ("casme2", "samm", "smic") else None
-    )
-    if label is None:
-        label = _CLASS.get(script.emotion)
+    label = _CLASS.get(script.emotion)
     return None if label is None else MEGC_CLASSES.index(label)
 
 
@@ -87,7 +83,9 @@ def synthetic_maps(
     """
     rng, noise = np.random.default_rng(seed), disturbance or Disturbance()
     face = canonical_fields(_FULL)
-    maps, labels, shown = [], [], []
+    maps: list[np.ndarray] = []
+    labels: list[int] = []
+    shown: list[list[float]] = []
     while len(maps) < count:
         wanted = len(maps) % len(MEGC_CLASSES)
         script = draw(rng, dataset=sources[int(rng.integers(len(sources)))])
@@ -122,9 +120,11 @@ def _motion(face: FaceFields, script: AUScript, rng: np.random.Generator, noise:
     moved = np.einsum("ij,jhw->ihw", place[:, :2], moved)
     y, x = np.mgrid[:_FULL, :_FULL] - centre
     angle = np.deg2rad(rng.normal(0, noise.roll))
-    moved += rng.normal(0, noise.drift, 2)[:, None, None] + angle * np.stack([-y, x])
+    moved = moved + rng.normal(0, noise.drift, 2)[:, None, None] + angle * np.stack([-y, x])
     waves = rng.normal(0, 1, (2, 8, 8))
-    moved += noise.waves * np.stack([cv2.resize(part, (_FULL, _FULL), interpolation=cv2.INTER_CUBIC) for part in waves])
-    moved += noise.grain * cv2.GaussianBlur(rng.normal(0, 3, (_FULL, _FULL, 2)), (0, 0), 1.0).transpose(2, 0, 1)
+    moved = moved + noise.waves * np.stack(
+        [cv2.resize(part, (_FULL, _FULL), interpolation=cv2.INTER_CUBIC) for part in waves]
+    )
+    moved = moved + noise.grain * cv2.GaussianBlur(rng.normal(0, 3, (_FULL, _FULL, 2)), (0, 0), 1.0).transpose(2, 0, 1)
     moved = moved.astype(np.float32)
     return np.concatenate([moved, optical_strain(moved)[None]])

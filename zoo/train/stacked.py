@@ -209,7 +209,7 @@ class _Stack:
     def __init__(self, fits: Sequence[_Fit], prepared: Prepared, epochs: int, device: torch.device) -> None:
         self.fits, self.prepared, self.device = fits, prepared, device
         self.smoothing = float(fits[0].recipe["label_smoothing"])
-        parameters, buffers = stack_module_state([fit.net for fit in fits])  # type: ignore[arg-type]
+        parameters, buffers = stack_module_state([fit.net for fit in fits])
         self.parameters = {k: v.detach().to(device).requires_grad_(v.requires_grad) for k, v in parameters.items()}
         self.buffers = {k: v.to(device) for k, v in buffers.items()}
         # tables that all folds share stay one; only what training writes into has to be each fold's own
