@@ -10,16 +10,18 @@ from __future__ import annotations
 import time
 from array import array
 from collections.abc import Iterable, Iterator
-from functools import cache, cached_property
+from functools import cache
 
 import cv2
 import numpy as np
 
 from zoo.facs import geometry
+from zoo.spotting.crop import FOLLOW_SIZE, SteadyFace, cut_planes, resized
 from zoo.vision.faces import FACE_SIZE, Face, FaceDetector, align, outside, similarity
 from zoo.vision.video import Frame, Planes
 
-FOLLOW_SIZE = 84  # px at which the head is followed
+__all__ = ["SteadyFace", "SteadyTrack"]
+
 LOOK_SECONDS = 2.0  # between two looks of the detector while the face is followed
 AGAIN_SECONDS = 0.2, 1.0  # between two looks while there is none: at first, at most
 FOLLOW_SECONDS = 1 / 30  # between two measurements of the head
@@ -27,51 +29,6 @@ ALIKE = 0.6  # correlation with the anchor below which the detector is asked
 OTHER = 0.3  # and below which it is taken for another face, wherever it is
 LEAP = 0.25  # of the distance between the eyes: detector and follower disagree by more, and the face is aligned anew
 CREEP = 0.02  # likewise: a smaller movement of the head is left to the spotter, which takes it off the flow
-
-
-class SteadyFace:
-    """The face of one frame, cut out of it; what is not asked for is not made.
-
-    Attributes:
-        index: of the frame.
-        time: of the frame in seconds, or None.
-        segment: faces of different segments were aligned from scratch and must not be compared.
-    """
-
-    def __init__(
-        self,
-        index: int,
-        time: float | None,
-        segment: int,
-        *,
-        grey: np.ndarray | None = None,
-        colour: Planes | np.ndarray | None = None,
-    ) -> None:
-        self.index, self.time, self.segment, self._grey, self._colour = index, time, segment, grey, colour
-
-    @property
-    def grey(self) -> np.ndarray:
-        """Shapes: uint8 ``[size, size]``."""
-        if self._grey is not None:
-            return self._grey
-        if isinstance(self._colour, Planes):
-            return self._colour.grey
-        assert self._colour is not None
-        return cv2.cvtColor(self._colour, cv2.COLOR_RGB2GRAY)
-
-    @cached_property
-    def small(self) -> np.ndarray:
-        """Shapes: uint8 ``[84, 84]``."""
-        return cv2.resize(self.grey, (FOLLOW_SIZE, FOLLOW_SIZE), interpolation=cv2.INTER_AREA)
-
-    @property
-    def rgb(self) -> np.ndarray:
-        """Shapes: uint8 ``[168, 168, 3]``."""
-        if isinstance(self._colour, Planes):
-            return _rgb(self._colour)
-        if self._colour is not None:
-            return self._colour
-        return cv2.cvtColor(self.grey, cv2.COLOR_GRAY2RGB)
 
 
 class SteadyTrack:
@@ -223,19 +180,12 @@ class SteadyTrack:
         assert self._matrix is not None
         colour: Planes | np.ndarray | None = None
         if self._colour:
-            colour = _cut_planes(frame.planes, self._matrix) if frame.planes else align(frame.rgb, self._matrix)
+            colour = cut_planes(frame.planes, self._matrix) if frame.planes else align(frame.rgb, self._matrix)
         grey = None
         if colour is None or self._size != FACE_SIZE:
             grey = align(frame.grey, resized(self._matrix, self._size / FACE_SIZE), self._size)
         self.seconds["align"] += time.perf_counter() - begin
         return SteadyFace(frame.index, frame.time, self.segments, grey=grey, colour=colour)
-
-
-def resized(matrix: np.ndarray, factor: float) -> np.ndarray:
-    """A transform into a crop that is larger by ``factor``; pixel centres lie at whole numbers."""
-    out: np.ndarray = matrix * factor
-    out[:, 2] += 0.5 * factor - 0.5
-    return out
 
 
 def alike(first: np.ndarray, second: np.ndarray) -> float:
@@ -300,24 +250,3 @@ def _placed(face: Face, matrix: np.ndarray) -> Face:
 
 def _scale(matrix: np.ndarray) -> float:
     return float(np.hypot(matrix[0, 0], matrix[1, 0]))
-
-
-def _cut_planes(planes: Planes, matrix: np.ndarray) -> Planes:
-    """The crop in the file's own planes, colour at half the size."""
-    half = matrix.copy()  # both the frame and the crop are half as large: the linear part stays
-    half[:, 2] = (matrix[:, :2] @ np.full(2, 0.5) + matrix[:, 2] - 0.5) / 2
-    y = align(planes.y, matrix)
-    u, v = (align(p, half, FACE_SIZE // 2) for p in (planes.u, planes.v))
-    return Planes(y, u, v, planes.full, planes.bt709)
-
-
-def _rgb(planes: Planes) -> np.ndarray:
-    size = planes.y.shape[::-1]
-    u, v = (cv2.resize(p, size, interpolation=cv2.INTER_LINEAR).astype(np.float32) - 128 for p in (planes.u, planes.v))
-    y = planes.y.astype(np.float32)
-    if not planes.full:
-        y, u, v = (y - 16) * (255 / 219), u * (255 / 224), v * (255 / 224)
-    red, blue = (0.2126, 0.0722) if planes.bt709 else (0.299, 0.114)
-    r, b = y + 2 * (1 - red) * v, y + 2 * (1 - blue) * u
-    g = (y - red * r - blue * b) / (1 - red - blue)
-    return np.clip(np.rint(np.stack([r, g, b], 2)), 0, 255).astype(np.uint8)
