@@ -122,7 +122,7 @@ def train(
     begin, recent = time.perf_counter(), []
     while step < steps:
         for group in optimiser.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 50, 4 * (steps - step) / steps)
+            group["lr"] = rate * min(1, (step + 1) / 20, 4 * (steps - step) / steps)
         loss, error = loss_of(model, [maker.draw([seed, step, i]) for i in range(batch)], weight)
         if not math.isfinite(error):
             raise SystemExit(f"the loss is {error} at step {step}; start again with a lower --rate")
@@ -344,7 +344,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--crop", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--weight", type=float, default=0.1, help="of the texture and shape terms")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--faces", type=int, default=6, help="people to measure on")
