@@ -18,6 +18,15 @@ from zoo.types import CROPS, MEGC_CLASSES, InputSpec
 MIRROR = torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small steps lose more to two threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def net(**options):
     torch.manual_seed(0)
     return zoo.create_model("au_flow_graph", **options).eval()

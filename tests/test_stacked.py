@@ -18,6 +18,15 @@ from zoo.train.task import RecognitionTask
 FOLDS = ("casme2/sub01", "samm/006")
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small steps lose more to two threads than they gain."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def config(folder, arch="au_flow_graph", epochs=20, **changes):
     return {
         "model": {"arch": arch, "lr": 1e-3, "weight_decay": 1e-2, "class_balance": 0.5, "label_smoothing": 0.1, **changes},
