@@ -71,7 +71,9 @@ def objective(model, x: torch.Tensor) -> torch.Tensor:
     if not isinstance(model, AUModel):
         return model(x).square().sum()
     logits, outputs = model.forward_all(x)
-    return logits.square().sum() + outputs.au_logits.square().sum()
+    loss = logits.square().sum() + outputs.au_logits.square().sum()
+    extra = model.extra_loss(x, torch.arange(outputs.au_logits.numel()).view_as(outputs.au_logits) % 2.0)
+    return loss if extra is None else loss + extra
 
 
 def example(model, batch: int = 4) -> torch.Tensor:
