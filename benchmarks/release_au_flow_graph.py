@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from release_megc2019 import FINAL_SEED, HERE, RESULTS, SEEDS, publish
+from release_megc2019 import BASELINES, FINAL_SEED, HERE, RESULTS, SEEDS, publish
 
 from zoo.card import MISUSE
 from zoo.data.megc2019 import read_megc2019
@@ -164,7 +164,7 @@ def weights(arguments: argparse.Namespace) -> dict[str, Any]:
     """The published weights: the recipe on all clips, then a head for the units that synthetic maps alone have taught."""
     summary = json.loads((RESULTS / "au_flow_graph.json").read_text())
     data = read_megc2019(arguments.root)
-    baselines = {name: run_baseline(name, data)["metrics"] for name in ("svm", "majority")}  # type: ignore[arg-type]
+    baselines = {name: run_baseline(name, data)["metrics"] for name in BASELINES}  # type: ignore[arg-type]
     told: dict[str, Any] = {}
 
     def teach(net: ZooModel) -> None:

@@ -8,10 +8,12 @@ import torch
 from torch.nn import functional as F
 
 import zoo
+from zoo.data.megc2019 import read_megc2019
 from zoo.errors import ZooError
 from zoo.facs import regions
 from zoo.inputs import prepare_maps
 from zoo.synthesis.maps import OUTSIDE, synthetic_maps
+from zoo.train.baselines import run_baseline
 from zoo.train.pretrain import fit_units, pretrain, unit_scores
 from zoo.types import CROPS, MEGC_CLASSES, InputSpec
 
@@ -118,6 +120,12 @@ def test_robust_scaling_does_not_mind_an_outlier():
     assert np.abs(a).max() <= 2 and np.abs(np.delete((a - b).reshape(3, -1), 0, 1)).max() < 0.1
     assert abs(float(np.median(a[0, 0]))) < 0.1 and a[0, 2].min() > 0  # strain keeps its 0
     assert prepare_maps(loud, median).max() > 2 * prepare_maps(quiet, median).max()
+
+
+def test_robust_scaling_lifts_the_support_vector_machine_on_real_maps(megc_real):
+    data = read_megc2019(megc_real)
+    plain, robust = (run_baseline(name, data)["metrics"]["full"]["uf1"]["mean"] for name in ("svm", "svm_robust"))
+    assert plain == pytest.approx(0.747, abs=0.01) and robust == pytest.approx(0.766, abs=0.01)
 
 
 def test_synthetic_maps_are_balanced_reproducible_and_of_the_published_kind(maps):

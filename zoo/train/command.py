@@ -41,7 +41,7 @@ def loso(argv: Sequence[str]) -> int:
     _config(parser, required=False)
     parser.add_argument(
         "--baseline",
-        choices=("majority", "svm"),
+        choices=("majority", "svm", "svm_robust"),
         help="a classical reference point in place of a recipe; needs --data.root",
     )
     parser.add_argument(
@@ -61,7 +61,7 @@ def loso(argv: Sequence[str]) -> int:
     parser.add_argument("--wandb-folds", action="store_true", help="with --wandb: also one run per fold, grouped")
     arguments, overrides = parser.parse_known_args(argv)
     if bool(arguments.config) == bool(arguments.baseline):
-        raise ZooError("give either --config RECIPE or --baseline majority|svm")
+        raise ZooError("give either --config RECIPE or --baseline majority|svm|svm_robust")
     _seeds(arguments.seeds)
     from zoo.train.commands import baseline, loso
 
