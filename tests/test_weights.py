@@ -241,6 +241,6 @@ def test_convert_refuses_what_is_no_state_dict(tmp_path):
     ):
         with pytest.raises(WeightError, match=word):
             convert("ststnet", tmp_path / f"{file}.pth", tmp_path / "out")
-    with pytest.raises(ZooError, match="convertible: ststnet"):
+    with pytest.raises(ZooError, match="convertible: softnet, ststnet"):
         convert("sssnet", tmp_path / "other.pth", tmp_path / "out")
     assert not (tmp_path / "out").exists()
