@@ -111,10 +111,10 @@ def _motion(face: FaceFields, script: AUScript, rng: np.random.Generator, noise:
     """Flow from onset to apex and its strain. Shapes: -> float32 ``[3, H, W]``."""
     flow = face.dense(script.intensities)
     centre = (_FULL - 1) / 2
-    place = cv2.getRotationMatrix2D(
+    place: np.ndarray = cv2.getRotationMatrix2D(
         (centre, centre), rng.normal(0, noise.turn), float(np.exp(rng.normal(0, noise.size)))
     )
-    place[:, 2] += rng.normal(0, noise.place, 2)
+    place[:, 2] = place[:, 2] + rng.normal(0, noise.place, 2)
     # the vectors turn and grow with the face
     moved = np.stack([cv2.warpAffine(part, place, (_FULL, _FULL), borderMode=cv2.BORDER_REPLICATE) for part in flow])
     moved = np.einsum("ij,jhw->ihw", place[:, :2], moved)
