@@ -28,7 +28,7 @@ FOLLOW_SECONDS = 1 / 30  # between two measurements of the head
 ALIKE = 0.6  # correlation with the anchor below which the detector is asked
 OTHER = 0.3  # and below which it is taken for another face, wherever it is
 LEAP = 0.25  # of the distance between the eyes: detector and follower disagree by more, and the face is aligned anew
-CREEP = 0.02  # likewise: a smaller movement of the head is left to the spotter, which takes it off the flow
+CREEP = 0.004  # likewise: a smaller movement of the head is left to the spotter, which takes it off the flow
 
 
 class SteadyTrack:
