@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import zoo
+from tests.fakes import moving
 from tests.test_folds import config
 from tests.test_models import build
 from zoo import create_model
@@ -159,11 +160,15 @@ def test_stages_hold_every_parameter_of_every_model_once(name):
 
 
 def test_a_timm_resnet_has_its_own_stages():
-    net = create_model("resnet_apex", backbone="resnet18", input_spec=APEX.replace(size=32))
+    net = create_model("resnet_apex", backbone="resnet10t", input_spec=APEX.replace(size=32))
     names = [stage.name.rpartition(".")[2] for stage in stages_of(net)]
     assert names == ["conv1", "layer1", "layer2", "layer3", "layer4", "fc"]
     frozen = FineTune.of({"freeze": ["layer1", "trunk.body.conv1"]}).frozen(net)
     assert frozen == [net.trunk.body["layer1"], net.trunk.body["conv1"]]
+    assert FineTune.of({"freeze": ["conv1"]}).frozen(net) == [net.trunk.body["conv1"]], (
+        "the stem, not one of each block"
+    )
+    assert len(FineTune.of({"freeze": ["trunk.body.layer*.conv1"]}).frozen(net)) == 4
 
 
 def test_stages_side_by_side_are_named():
@@ -230,6 +235,95 @@ def test_from_a_checkpoint_through_the_command(megc_folder, tmp_path, capsys):
     assert main(["train", "--config", "ststnet_finetune", *flags, "--model.finetune", "{freeze: [conv9]}"]) == 2
     told = capsys.readouterr().err
     assert "conv9" in told and "conv3" in told and "Traceback" not in told
+
+
+@pytest.fixture(scope="module")
+def stills(tmp_path_factory):
+    """Three people as JAFFE publishes them, one picture each emotion; what moves is where the brightness is."""
+    from PIL import Image
+
+    folder, rng = tmp_path_factory.mktemp("jaffe"), np.random.default_rng(0)
+    for k, person in enumerate(("KA", "YM", "NA")):
+        for e, emotion in enumerate(("AN", "HA", "SU")):
+            for take in (1, 2):
+                picture = rng.integers(0, 60, (40, 40), np.uint8)
+                picture[12 * e : 12 * e + 12] += 150
+                Image.fromarray(picture).save(folder / f"{person}.{emotion}{take}.{9 * k + 3 * e + take}.tiff")
+    assert main(["data", "build", "jaffe", "--root", str(folder), "--out", str(folder / "jaffe.parquet")]) == 0
+    return folder
+
+
+SMALL = ["--model.input", "{size: 32, map_size: 32}", "--quiet", "--trainer.accelerator", "cpu"]
+
+
+def pictures(folder, manifest, fold):
+    return ["--data.manifest", str(folder / manifest), "--data.frames", str(folder), "--data.faces", "cropped", "--data.cache",
+            str(folder / "cache"), "--data.fold", fold, "--data.batch_size", "6"]  # fmt: skip
+
+
+def test_from_stills_of_macro_to_micro_through_the_command(stills, tmp_path, capsys):
+    """Both stages of micro-attention: the trunk on pictures of macro-expressions, then the attention on micro clips."""
+    macro = [
+        "train",
+        "--config",
+        "micro_attention_manifest",
+        "--out",
+        str(tmp_path / "macro"),
+        "--trainer.max_epochs",
+        "12",
+        *SMALL,
+    ]
+    assert main([*macro, "--data.shift", "0", *pictures(stills, "jaffe.parquet", "jaffe/NA")]) == 0, (
+        capsys.readouterr().err
+    )
+    first = json.loads((tmp_path / "macro" / "run.json").read_text())
+    assert first["test"]["test/accuracy"] > 0.9, "the stills are made to be learnt"
+    people = moving.write(tmp_path / "micro", people=3)
+    micro = [
+        "train",
+        "--config",
+        "base/macro_to_micro",
+        "--out",
+        str(tmp_path / "out"),
+        "--trainer.max_epochs",
+        "1",
+        *SMALL[2:],
+    ]
+    chosen = ["--model.finetune.arch_args", "{stage: attention}", "--model.finetune.freeze", "[conv1, layer1]"]
+    micro += [
+        "--model.weights",
+        f"local-dir:{tmp_path / 'macro' / 'checkpoint'}",
+        "--data.protocol",
+        "casme2_3",
+        *chosen,
+    ]
+    assert main([*micro, *pictures(people, "casme2.parquet", "casme2/sub02")]) == 0, capsys.readouterr().err
+    made, trunk = (zoo.load(f"local-dir:{tmp_path / where / 'checkpoint'}") for where in ("out", "macro"))
+    assert made.config["stage"] == "attention" and made.input_spec == trunk.input_spec
+    moved = {k for k, v in trunk.state_dict().items() if not torch.equal(v, made.state_dict()[k])}
+    assert not {k for k in moved if k.startswith(("trunk.conv1.", "trunk.layer1."))}
+    assert {"fc.weight", "trunk.layer4.conv2.weight", "trunk.layer2.norm0.running_mean"} <= moved
+    seen = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert set(first["seen"]) <= set(seen["seen"]), "what the macro stage saw goes along"
+    assert seen["config"]["model"]["finetune"] == {
+        "lr_decay": 0.5,
+        "arch_args": {"stage": "attention"},
+        "freeze": ["conv1", "layer1"],
+    }
+
+
+def test_a_still_shows_no_difference(stills, capsys, tmp_path):
+    flags = [
+        "train",
+        "--config",
+        "resnet_apex_manifest",
+        "--out",
+        str(tmp_path),
+        *SMALL[2:],
+        *pictures(stills, "jaffe.parquet", "jaffe/NA"),
+    ]
+    assert main([*flags, "--model.input", "{channels: [difference], size: 32, map_size: 32}"]) == 2
+    assert "apex" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ losses between two domains

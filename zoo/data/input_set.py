@@ -24,7 +24,9 @@ from zoo.errors import DataError
 from zoo.inputs import (
     ALIGNED_PROCEDURE,
     ORDER,
+    eats_stills,
     face_detector,
+    is_still,
     patches_of,
     pictures_of,
     prepare_pictures,
@@ -75,8 +77,9 @@ def inputs_of(
             "data.augment varies pictures and motion maps; patches and sequences of motion have data.mirror and data.shift"
         )
     chosen = Selection.of(
-        manifest, root, protocol, faces=faces, scheme=scheme, seed=seed, apex=apex, strict=strict, max_gap=max_gap
-    )
+        manifest, root, protocol, faces=faces, scheme=scheme, seed=seed, apex=apex, strict=strict, max_gap=max_gap,
+        stills=eats_stills(spec),
+    )  # fmt: skip
     store, detector = Cache(cache), face_detector() if faces == "detect" else None
     wanted = spec if detector else spec.replace(crop="face")
     views: list[np.ndarray] = []
@@ -102,10 +105,12 @@ class _Maker:
 
     def __init__(self, clip: Clip, spec: InputSpec, detector: Any, store: Cache) -> None:
         self.clip, self.spec, self.detector, self.store = clip, spec, detector, store
-        assert clip.interval is not None
-        if spec.modality == "frames":
+        if is_still(clip):
+            self.places = [0]
+        elif spec.modality == "frames":
             self.places = moments(clip, spec.frames).tolist()
         else:
+            assert clip.interval is not None
             self.places = [clip.interval.onset, clip.interval.apex]
         self.paths = paths_of(clip, self.places)
 

@@ -200,12 +200,13 @@ def protocol(name: str) -> Protocol:
 # --- selection
 
 
-def require_apex(manifest: Manifest, policy: ApexPolicy = "error") -> Manifest:
+def require_apex(manifest: Manifest, policy: ApexPolicy = "error", *, stills: bool = False) -> Manifest:
     """Decide what to do with clips whose apex is not coded, before a model that needs one.
 
     Args:
         manifest: the clips.
         policy: refuse and list them, drop them, or take the middle of the interval (marked ``estimated``).
+        stills: let pictures that have no course be: neither onset nor apex.
 
     Raises:
         ProtocolError: with ``error``, some clip has no apex.
@@ -213,6 +214,8 @@ def require_apex(manifest: Manifest, policy: ApexPolicy = "error") -> Manifest:
     if policy not in get_args(ApexPolicy):
         raise ProtocolError(f"apex policy is {policy!r}; known: {', '.join(get_args(ApexPolicy))}")
     missing = manifest.table["apex"].isna().to_numpy(bool)
+    if stills:
+        missing = missing & manifest.table["onset"].notna().to_numpy(bool)
     if not missing.any():
         return manifest
     if policy == "drop":

@@ -16,6 +16,7 @@ from zoo.data.protocols import ApexPolicy, require_apex, split
 from zoo.data.splits import Fold
 from zoo.errors import DataError, ProtocolError, ZooError
 from zoo.facs.coding import parse
+from zoo.inputs import is_still
 from zoo.types import Clip
 
 Faces = Literal["detect", "cropped"]
@@ -30,6 +31,7 @@ class Selection:
     root: str | Path | Mapping[str, str | Path]
     max_gap: int
     source: str
+    stills: bool = False  # whether one picture is enough
 
     @classmethod
     def of(
@@ -44,18 +46,21 @@ class Selection:
         apex: ApexPolicy = "error",
         strict: bool = True,
         max_gap: int = 0,
+        stills: bool = False,
     ) -> Selection:
-        """See :func:`zoo.data.motion_maps.maps_of` for the arguments."""
+        """See :func:`zoo.data.motion_maps.maps_of` for the arguments; ``stills``: clips of one picture will do."""
         if faces not in get_args(Faces):
             raise ZooError(f"faces is {faces!r}; raw frames need 'detect', the release's cropped faces 'cropped'")
-        table = require_apex(manifest if isinstance(manifest, Manifest) else Manifest.load(manifest), apex)
+        table = manifest if isinstance(manifest, Manifest) else Manifest.load(manifest)
+        table = require_apex(table, apex, stills=stills)
         made = split(table, protocol, scheme=scheme, seed=seed, strict=strict)
         if made.multilabel:
             raise ProtocolError(
                 f"protocol {protocol} has several classes per clip (action units); a recogniser has one. The units of a clip go "
                 f"along as targets of action-unit networks under every protocol of emotions"
             )
-        return cls(table, made, root, max_gap, "the manifest" if isinstance(manifest, Manifest) else str(manifest))
+        source = "the manifest" if isinstance(manifest, Manifest) else str(manifest)
+        return cls(table, made, root, max_gap, source, stills)
 
     def __len__(self) -> int:
         return len(self.made.keys)
@@ -64,6 +69,9 @@ class Selection:
         """Each clip, checked for frames and two different key frames."""
         for key, dataset in zip(self.made.keys, self.made.datasets, strict=True):
             clip = open_clip(self.table, key, _root(self.root, dataset), max_gap=self.max_gap)
+            if self.stills and is_still(clip):
+                yield clip
+                continue
             if clip.frames is None or clip.interval is None or len(clip.frames) < 2:
                 raise DataError(f"{clip.key}: an expression needs frames with an onset and an apex; this clip has none")
             if clip.interval.onset == clip.interval.apex:

@@ -10,15 +10,17 @@ from zoo.errors import ZooError
 from zoo.inputs.faces import ALIGNED_PROCEDURE, aligned_clip, face_detector
 from zoo.inputs.motion import ORDER, flow_map, normalise, prepare_maps
 from zoo.inputs.patches import patches_of
-from zoo.inputs.pictures import pictures_of, prepare_pictures, prepare_sequence
+from zoo.inputs.pictures import eats_stills, is_still, pictures_of, prepare_pictures, prepare_sequence
 from zoo.types import Clip, InputSpec
 
 __all__ = [
     "ALIGNED_PROCEDURE",
     "ORDER",
     "aligned_clip",
+    "eats_stills",
     "face_detector",
     "flow_map",
+    "is_still",
     "normalise",
     "patches_of",
     "pictures_of",

@@ -39,12 +39,27 @@ def moments(clip: Clip, count: int) -> np.ndarray:
     return np.rint(np.linspace(clip.interval.onset, last, count)).astype(int)
 
 
+def is_still(clip: Clip) -> bool:
+    """Whether a clip is one picture of an expression, as releases of macro-expressions have them."""
+    return clip.frames is not None and len(clip.frames) == 1
+
+
+def eats_stills(spec: InputSpec) -> bool:
+    """Whether an input can be made of the apex alone."""
+    return spec.modality == "apex" and "difference" not in spec.channels
+
+
 def pictures_of(clip: Clip, spec: InputSpec) -> np.ndarray:
-    """The pictures that an input is computed from, cut and resized: frames, or onset and apex.
+    """The pictures that an input is computed from, cut and resized: frames, or onset and apex (of a still, twice itself).
 
     Shapes: -> uint8 ``[T, size, size, 3]``; T is ``spec.frames``, for modality apex 2.
     """
-    if spec.modality == "apex":
+    if spec.modality == "apex" and is_still(clip):
+        if not eats_stills(spec):
+            raise ZooError(f"clip {clip.key} is one picture; {', '.join(spec.channels)} need an onset and an apex")
+        assert clip.frames is not None
+        chosen = [clip.frames[0]] * 2
+    elif spec.modality == "apex":
         chosen = list(key_frames(clip))
     else:
         places = moments(clip, spec.frames)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +73,7 @@ class Backbone(nn.Module):
         out = self.body(x)
         if not isinstance(out, list):
             return [out]
-        widths = self.body.feature_info.channels()
+        widths = cast(Any, self.body).feature_info.channels()
         return [_channels_first(one, width) for one, width in zip(out, widths, strict=True)]
 
     @torch.no_grad()

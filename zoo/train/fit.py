@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo.data.source import PLACES
 from zoo.data.splits import split_digest
 from zoo.errors import ZooError
 from zoo.train.callbacks import interruptible, loss_curve
-from zoo.train.jobs import Config, config_digest
+from zoo.train.jobs import Config, config_digest, placeless
 from zoo.train.launch import keep_freed_memory, quiet
 from zoo.train.progress import Progress
 from zoo.train.store import run_lock, versions, write_json, write_text
@@ -97,6 +96,8 @@ def _fit(
     weights = config["model"]["weights"]
     before = seen_clips(weights) if weights else frozenset()
     known = seen_among(weights, [data.keys[i] for i in fold.test])
+    macro = getattr(cli.datamodule, "macro", None)  # of two domains
+    beside = [macro.prepared.data.keys[i] for i in macro.fold.train] if macro is not None else []
     test: dict[str, float] = {}
     predictions: Any = None
     if fold.test and not known:  # what the starting weights have seen is not held out
@@ -111,10 +112,16 @@ def _fit(
         "seed": seed,
         "fold": fold.name,
         "train_clips": len(fold.train),
-        "seen": sorted(before | {fingerprint(data.keys[i]) for i in fold.train}),
+        **({"macro_clips": len(beside)} if macro is not None else {}),
+        "seen": sorted(before | {fingerprint(key) for key in (*(data.keys[i] for i in fold.train), *beside)}),
         "loss": curve.epochs,
         "test": test,
-        "digests": {"config": digest, "inputs": data.digest, "split": split_digest([fold], data.keys)},
+        "digests": {
+            "config": digest,
+            "inputs": data.digest,
+            "split": split_digest([fold], data.keys),
+            **({"macro": macro.prepared.data.digest} if macro is not None else {}),
+        },
         "versions": versions(),
     }
     card = (
@@ -122,7 +129,7 @@ def _fit(
         + (f"Held-out clips: {json.dumps(test)}.\n" if test else "No held-out clips: score it by `zoo loso`.\n")
         + "Research use; a micro-expression is no lie detector.\n"
     )
-    private = {**record, "config": {**config, "data": {k: v for k, v in config["data"].items() if k not in PLACES}}}
+    private = {**record, "config": {**config, "data": placeless(config["data"])}}
     del private["loss"]  # of the run, not of the checkpoint
     save(net, folder / "checkpoint", classes=data.classes, card=card, record=private)
     write_json(folder / "run.json", record)

@@ -16,7 +16,7 @@ from zoo.data.source import Source
 from zoo.data.splits import split_digest
 from zoo.errors import ProtocolError, ZooError
 from zoo.registry import unknown
-from zoo.train.jobs import Config, Inner, Job, Select, check_result, config_digest, fit_seed
+from zoo.train.jobs import Config, Inner, Job, Select, check_result, config_digest, fit_seed, kinds
 from zoo.train.launch import Workers, local
 from zoo.train.recipe import recipe_text
 from zoo.train.score import pool, score, subjects_csv
@@ -155,11 +155,9 @@ class _Run:
         parallel: bool,
         select: Select = "last",
     ) -> None:
-        from zoo.train.task import RecognitionTask
-
         self.config, self.folder, self.seeds, self.inner = dict(config), folder, list(seeds), inner
         self.parallel, self.select = parallel, select
-        task = RecognitionTask(**config["model"])
+        task = kinds(config)[0](**config["model"])
         # read here first: what has to be computed is computed once, and the workers find it in the cache
         source, keep = Source.of(config["data"]), bool(config["data"].get("augment"))
         every: ClipSet = source.load(task.input_spec, on_progress, keep_fields=keep)

@@ -44,8 +44,8 @@ def config_digest(config: Config) -> str:
         return name not in later or not (later[name] == value or (later[name] in empty and value in empty))
 
     data = {
-        k: v for k, v in config["data"].items()
-        if k not in (*PLACES, "fold", "seed", "complete") and counts("data", k, v)
+        k: v for k, v in placeless(config["data"]).items()
+        if k not in ("fold", "seed", "complete") and counts("data", k, v)
     }  # fmt: skip
     trainer = {
         k: config["trainer"].get(k)
@@ -54,6 +54,24 @@ def config_digest(config: Config) -> str:
     model = {k: v for k, v in config["model"].items() if counts("model", k, v)}
     plain = {"model": model, "data": data, "trainer": trainer}
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def placeless(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``data`` of a config without where anything lies on this disk."""
+    kept = {k: v for k, v in data.items() if k not in PLACES}
+    return {**kept, "macro": placeless(kept["macro"])} if kept.get("macro") else kept
+
+
+def kinds(config: Config) -> tuple[Any, Any]:
+    """The classes of task and data module that a config is for: one domain, or micro-expressions with macro beside them."""
+    if "transfer" in config["model"]:
+        from zoo.train.two_domains import TransferTask, TwoDomainDataModule
+
+        return TransferTask, TwoDomainDataModule
+    from zoo.data.module import FlowMapsDataModule
+    from zoo.train.task import RecognitionTask
+
+    return RecognitionTask, FlowMapsDataModule
 
 
 def fit_seed(seed: int, fold: str) -> int:
@@ -152,16 +170,16 @@ class Job:
         import torch
         from pytorch_lightning.plugins.environments import LightningEnvironment
 
-        from zoo.data.module import FlowMapsDataModule
-        from zoo.train.task import RecognitionTask, collect
+        from zoo.train.task import collect
 
         started = time.perf_counter()
         number = fit_seed(self.seed, fold)
         torch.manual_seed(number)
-        task = RecognitionTask(**self.config["model"])
+        make_task, make_data = kinds(self.config)
+        task = make_task(**self.config["model"])
         prepared = self._inputs(task.input_spec)
-        options = {k: v for k, v in self.config["data"].items() if k in OPTIONS}
-        data = FlowMapsDataModule(fold=fold, seed=number, prepared=prepared, **options)
+        options = {k: v for k, v in self.config["data"].items() if k in (*OPTIONS, "macro")}
+        data = make_data(fold=fold, seed=number, prepared=prepared, **options)
         curve = loss_curve()
         oracle = [oracle_watch()] if self.select == "oracle" else []
         trainer = pl.Trainer(

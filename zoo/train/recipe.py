@@ -71,8 +71,12 @@ def parse(recipes: Sequence[str], overrides: Sequence[str]) -> LightningCLI:
     from pytorch_lightning import Trainer
     from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-    from zoo.data.module import FlowMapsDataModule
-    from zoo.train.task import RecognitionTask
+    from zoo.train.jobs import kinds
+
+    found = [layer for name in recipes for layer in layers(name)]
+    two = any("transfer" in (layer.get("model") or {}) or "macro" in (layer.get("data") or {}) for layer in found)
+    two = two or any(flag.startswith(("--model.transfer", "--data.macro")) for flag in overrides)
+    task, data = kinds({"model": {"transfer": None} if two else {}})
 
     class RecipeCLI(LightningCLI):
         """LightningCLI over the task and the data module; what the model eats is what the data module prepares."""
@@ -84,8 +88,7 @@ def parse(recipes: Sequence[str], overrides: Sequence[str]) -> LightningCLI:
 
     arguments = [
         part
-        for name in recipes
-        for layer in layers(name)
+        for layer in found
         for part in ("--config", yaml.safe_dump(layer, default_flow_style=True, width=2**20).strip())
     ]
     complaints = io.StringIO()
@@ -93,14 +96,14 @@ def parse(recipes: Sequence[str], overrides: Sequence[str]) -> LightningCLI:
         with contextlib.redirect_stderr(complaints), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*args parameter is intended.*")  # it is what we intend
             return RecipeCLI(
-                RecognitionTask, FlowMapsDataModule, args=[*arguments, *overrides], run=False, save_config_callback=None,
+                task, data, args=[*arguments, *overrides], run=False, save_config_callback=None,
                 seed_everything_default=0, trainer_defaults={"logger": False, "enable_checkpointing": False},
             )  # fmt: skip
     except (SystemExit, ArgumentError) as error:
         if isinstance(error, SystemExit) and error.code in (0, None):
             raise  # a request for help, answered
         text = " ".join((complaints.getvalue() or str(error)).split()).rpartition("error: ")[2]
-        near = _nearest(text, {"model": RecognitionTask, "data": FlowMapsDataModule, "trainer": Trainer})
+        near = _nearest(text, {"model": task, "data": data, "trainer": Trainer})
         raise ZooError(f"the recipe or a flag is not understood: {text}{near}") from None
 
 

@@ -73,6 +73,8 @@ class _Fit:
 
 def why_not(config: Mapping[str, Any]) -> str:
     """Why a recipe cannot be fitted in a stack; empty where it can."""
+    if "transfer" in config["model"]:
+        return "it learns from two domains"
     for part, owner, done in (("model", RecognitionTask, _MODEL), ("trainer", pl.Trainer, _TRAINER)):
         known = inspect.signature(owner.__init__).parameters
         for name, value in config[part].items():

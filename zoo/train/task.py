@@ -213,13 +213,16 @@ class RecognitionTask(pl.LightningModule):
         """What freezes and wakes parts of the network, where the recipe says so."""
         return [FineTuning(self.finetune, self.net)] if self.finetune else []
 
+    def learning(self) -> list[Any]:
+        """Parameters to be trained, or groups of them."""
+        if self.finetune:
+            return self.finetune.groups(self.net, lr=self.hparams["lr"])
+        return [p for p in self.net.parameters() if p.requires_grad]
+
     def configure_optimizers(self) -> Any:
         """Optimiser and a schedule that steps with every batch."""
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
-        learning: Sequence[Any] = [p for p in self.net.parameters() if p.requires_grad]
-        if self.finetune:
-            learning = self.finetune.groups(self.net, lr=self.hparams["lr"])
-        optimiser, schedule = make_optimiser(learning, self.hparams, steps)
+        optimiser, schedule = make_optimiser(self.learning(), self.hparams, steps)
         if schedule is None:
             return optimiser
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -255,9 +255,9 @@ def _prediction_table(summary: Mapping[str, Any], data: Any) -> Any:
 
 def _data(config: Mapping[str, Any]) -> Any:
     from zoo.data.source import Source
-    from zoo.train.task import RecognitionTask
+    from zoo.train.jobs import kinds
 
-    return Source.of(config["data"]).load(RecognitionTask(**config["model"]).input_spec)
+    return Source.of(config["data"]).load(kinds(config)[0](**config["model"]).input_spec)
 
 
 def _picture(data: Any, row: int) -> np.ndarray:

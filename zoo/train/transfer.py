@@ -39,8 +39,9 @@ class Stage:
 class FineTune:
     """How a network is fine-tuned; the ``finetune`` of a recipe. JSON-plain.
 
-    A part is named as in ``model.named_modules()``, in full (``trunk.body.layer1``), by its end (``layer1``), or by a pattern
-    (``trunk.*``). The classifier answers to its own name alone, so that ``*`` freezes everything but it.
+    A part is named as in ``model.named_modules()``: in full (``trunk.body.layer1``), by its end (``layer1``; of several, those
+    that lie least deep, so that ``conv1`` is the stem and not a layer of each block), or by a pattern (``trunk.*``). The
+    classifier answers to its own name alone, so that ``*`` freezes everything but it.
     """
 
     freeze: tuple[str, ...] = ()  # parts that never learn
@@ -242,12 +243,15 @@ def parts(net: ZooModel, name: str) -> dict[str, nn.Module]:
         UnknownName: there is none.
     """
 
-    def fits(path: str) -> bool:
-        if path == net.classifier or path.startswith(f"{net.classifier}."):
-            return path == name
-        return path == name or path.endswith(f".{name}") or fnmatchcase(path, name)
-
-    found = {path: module for path, module in net.named_modules() if path and fits(path)}
+    every = {path: module for path, module in net.named_modules() if path}
+    if name in every:
+        return {name: every[name]}
+    head = f"{net.classifier}."
+    rest = {path: module for path, module in every.items() if not f"{path}.".startswith(head)}
+    ends = {path: module for path, module in rest.items() if path.endswith(f".{name}")}
+    nearest = min((path.count(".") for path in ends), default=0)
+    found = {path: module for path, module in ends.items() if path.count(".") == nearest}
+    found = found or {path: module for path, module in rest.items() if fnmatchcase(path, name)}
     if not found:
         raise unknown(f"part of {net.arch or type(net).__name__}", name, dict.fromkeys(_names(net)))
     return found

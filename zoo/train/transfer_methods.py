@@ -1,0 +1,298 @@
+"""What a network of micro-expressions learns beside its own clips from macro-expressions or from a teacher.
+
+Each method sees batches of both domains, which pass the network together, so that its batch statistics are those of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar, assert_never, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.errors import ZooError
+from zoo.models._base import AUModel, ZooModel
+from zoo.models.emr import EMR
+from zoo.models.micronet import EIDNet
+from zoo.models.saat import SAATNet
+from zoo.train.domain_losses import (
+    DomainDiscriminator,
+    Inequality,
+    attention_transfer,
+    coral,
+    cross_domain_triplet,
+    dann_strength,
+    domain_loss,
+    loss_inequality,
+    mmd,
+    reverse_gradient,
+)
+
+Family = TypeVar("Family", bound=ZooModel)
+MethodName = Literal["joint", "dann", "coral", "mmd", "emr", "micronet", "saat", "distill"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRecipe:
+    """How two domains are learnt together; the ``transfer`` of a recipe. JSON-plain."""
+
+    method: MethodName = "joint"  # joint: both domains, nothing between them
+    macro_weight: float = 1.0  # of the cross entropy of macro clips
+    weight: float = 1.0  # of what the method adds
+    slope: float = 10.0  # dann, emr, micronet: how fast the reversal grows over the training
+    teacher: str = ""  # weights of the frozen teacher: saat, distill, and, where given, micronet
+    beta: float = 1000.0  # saat: half of it weighs the attention
+    margin: float = 0.3  # micronet: of the triplets
+    inequality: Inequality = "micro_above"  # micronet: which loss may not be above the other
+    inequality_weight: float = 1e-3
+    probabilities: float = 0.5  # distill: weight of the teacher's action units beside its features
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> TransferRecipe:
+        """From the ``transfer`` of a recipe. Raises ZooError for a field that there is not, or a value out of range."""
+        known = {f.name for f in fields(cls)}
+        if extra := sorted(set(options) - known):
+            raise ZooError(f"transfer has no {', '.join(extra)}; it has {', '.join(sorted(known))}")
+        recipe = cls(**options)
+        for name, allowed in (("method", MethodName), ("inequality", Inequality)):
+            if getattr(recipe, name) not in get_args(allowed):
+                raise ZooError(f"transfer.{name} is {getattr(recipe, name)!r}; known: {', '.join(get_args(allowed))}")
+        for name in ("macro_weight", "weight", "beta", "margin", "inequality_weight", "probabilities"):
+            if getattr(recipe, name) < 0:
+                raise ZooError(f"transfer.{name} is {getattr(recipe, name)}; it is not below 0")
+        if recipe.method in ("saat", "distill") and not recipe.teacher:
+            raise ZooError(
+                f"transfer.method {recipe.method} learns from a teacher; name its weights in transfer.teacher"
+            )
+        return recipe
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pair:
+    """A batch of both domains after it has passed the network: micro clips first."""
+
+    x: Tensor  # [B, *input_spec.shape]
+    y: Tensor  # [B]
+    people: Tensor  # [B], number of the person
+    micro: int  # how many clips are micro
+    progress: float  # of the training, 0 to 1
+    features: Tensor  # [B, num_features]
+    losses: Tensor  # [B], cross entropy of each clip
+    kept: Any = None  # what the method kept of the forward pass
+
+    def halves(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Of micro clips, of macro clips."""
+        return values[: self.micro], values[self.micro :]
+
+
+class Method(nn.Module):
+    """Both domains learnt jointly; base of what adds something."""
+
+    def __init__(self, recipe: TransferRecipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+
+    def look(self, net: ZooModel, x: Tensor) -> tuple[Tensor, Any]:
+        """Features, and whatever :meth:`forward` wants of the pass that made them."""
+        return net.forward_features(x), None
+
+    def forward(self, net: ZooModel, pair: Pair) -> dict[str, Tensor]:
+        """What is added, by name."""
+        return {}
+
+
+class Moments(Method):
+    """CORAL or MMD between the features of the domains."""
+
+    def forward(self, net: ZooModel, pair: Pair) -> dict[str, Tensor]:
+        """See the class."""
+        name = self.recipe.method
+        return {name: (coral if name == "coral" else mmd)(*pair.halves(pair.features))}
+
+
+class Adversary(Method):
+    """A discriminator of the domains behind a gradient reversal (DANN; Ganin and Lempitsky, ICML 2015)."""
+
+    def __init__(self, recipe: TransferRecipe, features: int) -> None:
+        super().__init__(recipe)
+        self.discriminator = DomainDiscriminator((features, 64, 32))
+
+    def told(self, pair: Pair) -> Tensor:
+        """The loss of the discriminator, whose gradient reaches the features with the other sign."""
+        logits = self.discriminator(reverse_gradient(pair.features, dann_strength(pair.progress, self.recipe.slope)))
+        micro, macro = pair.halves(logits)
+        return domain_loss(macro, micro)
+
+    def forward(self, net: ZooModel, pair: Pair) -> dict[str, Tensor]:
+        """See the class."""
+        return {"domain": self.told(pair)}
+
+
+class EMRMethod(Adversary):
+    """The adversary, and a classifier for each part of the face (Liu et al., FG 2019): 10,759 parameters at 3 classes."""
+
+    def __init__(self, recipe: TransferRecipe, net: ZooModel) -> None:
+        super().__init__(recipe, net.num_features)
+        self.part = net.num_features // 2
+        self.top, self.bottom = (nn.Linear(self.part, net.num_classes) for _ in range(2))
+
+    def forward(self, net: ZooModel, pair: Pair) -> dict[str, Tensor]:
+        """See the class."""
+        top, bottom = pair.features[:, : self.part], pair.features[:, self.part :]
+        parts = {"top": F.cross_entropy(self.top(top), pair.y), "bottom": F.cross_entropy(self.bottom(bottom), pair.y)}
+        return {**parts, **super().forward(net, pair)}
+
+
+class MicroNetMethod(Adversary):
+    """Expression apart from identity, alike in both domains, no worse than MacroNet (Xia et al., ACM MM 2020).
+
+    Beside the domain adversary: a branch that tells the person, a classifier of the person behind a gradient reversal on the
+    features of the expression, triplets across domains, and, with a teacher, the inequality of losses on micro clips.
+
+    Reading: a reconstruction, see :class:`zoo.models.micronet.EIDNet`; each loss weighs 1, the inequality as in their code.
+    """
+
+    def __init__(self, recipe: TransferRecipe, net: EIDNet, people: int, teacher: ZooModel | None) -> None:
+        super().__init__(recipe, net.num_features)
+        self.identity = nn.Sequential(
+            nn.Linear(net.trunk.num_features, net.num_features), nn.Linear(net.num_features, people)
+        )
+        self.leak = nn.Linear(net.num_features, people)
+        self.teacher = Teacher(teacher) if teacher is not None else None
+
+    def look(self, net: ZooModel, x: Tensor) -> tuple[Tensor, Any]:
+        """See :meth:`Method.look`."""
+        assert isinstance(net, EIDNet)
+        shared = net.forward_shared(x)
+        return net.expression(shared), shared
+
+    def forward(self, net: ZooModel, pair: Pair) -> dict[str, Tensor]:
+        """See the class."""
+        hidden = reverse_gradient(pair.features, dann_strength(pair.progress, self.recipe.slope))
+        micro, macro = pair.halves(pair.features)
+        parts = {
+            "identity": F.cross_entropy(self.identity(pair.kept), pair.people),
+            "leak": F.cross_entropy(self.leak(hidden), pair.people),
+            "triplet": cross_domain_triplet(
+                micro, pair.y[: pair.micro], macro, pair.y[pair.micro :], margin=self.recipe.margin
+            ),
+            **super().forward(net, pair),
+        }
+        if self.teacher is not None:
+            theirs = F.cross_entropy(self.teacher.net(pair.x[: pair.micro]), pair.y[: pair.micro], reduction="none")
+            above = loss_inequality(pair.losses[: pair.micro], theirs, self.recipe.inequality)
+            parts["inequality"] = self.recipe.inequality_weight * above
+        return parts
+
+
+class SAATMethod(Method):
+    """The student looks at micro clips where a teacher of macro-expressions looks (Zhou et al., ICMEW 2019)."""
+
+    def __init__(self, recipe: TransferRecipe, teacher: SAATNet) -> None:
+        super().__init__(recipe)
+        self.teacher = Teacher(teacher)
+
+    def look(self, net: ZooModel, x: Tensor) -> tuple[Tensor, Any]:
+        """See :meth:`Method.look`."""
+        assert isinstance(net, SAATNet)
+        stages = net.forward_stages(x)
+        return net.forward_pooled(stages[-1]), stages
+
+    def forward(self, net: ZooModel, pair: Pair) -> dict[str, Tensor]:
+        """See the class."""
+        with torch.no_grad():
+            theirs = self.teacher.net.forward_stages(pair.x[: pair.micro])  # type: ignore[operator]
+        return {"attention": self.recipe.beta / 2 * attention_transfer([m[: pair.micro] for m in pair.kept], theirs)}
+
+
+class Distillation(Method):
+    """The student's features tell those of a teacher of action units (AUs), and its AUs (Sun et al., TAFFC 2020).
+
+    Reading: the mean squared distance of the teacher's features from a linear map of the student's, plus the binary cross entropy
+    of the teacher's probabilities; on the clips of both domains.
+    """
+
+    def __init__(self, recipe: TransferRecipe, net: ZooModel, teacher: AUModel) -> None:
+        super().__init__(recipe)
+        self.teacher = Teacher(teacher)
+        self.project = nn.Linear(net.num_features, teacher.num_features)
+        self.units = nn.Linear(net.num_features, len(teacher.aus))
+
+    def forward(self, net: ZooModel, pair: Pair) -> dict[str, Tensor]:
+        """See the class."""
+        with torch.no_grad():
+            outputs = self.teacher.net.forward_graph(pair.x)  # type: ignore[operator]
+        told = F.binary_cross_entropy_with_logits(self.units(pair.features), outputs.au_logits.sigmoid())
+        return {
+            "features": F.mse_loss(self.project(pair.features), outputs.features),
+            "units": self.recipe.probabilities * told,
+        }
+
+
+class Teacher(nn.Module):
+    """A network that predicts and never learns, whatever is done to what holds it."""
+
+    def __init__(self, net: ZooModel) -> None:
+        super().__init__()
+        self.net = net.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Nothing: it stays in eval mode."""
+        super().train(False)
+        return self
+
+
+def method(recipe: TransferRecipe, net: ZooModel, *, people: int, teacher: ZooModel | None = None) -> Method:
+    """The method of a recipe for a network.
+
+    Args:
+        recipe: which.
+        net: what is trained.
+        people: persons on the training sides of both domains.
+        teacher: loaded from ``recipe.teacher``.
+
+    Raises:
+        ZooError: the network or the teacher is not of the family that the method needs, or the two eat different inputs.
+    """
+    if teacher is not None and teacher.input_spec != net.input_spec:
+        raise ZooError(
+            f"teacher {recipe.teacher} eats {teacher.input_spec}, the student {net.input_spec}; both see the same clips: "
+            f"set model.input to the teacher's"
+        )
+    match recipe.method:
+        case "joint":
+            return Method(recipe)
+        case "dann":
+            return Adversary(recipe, net.num_features)
+        case "coral" | "mmd":
+            return Moments(recipe)
+        case "emr":
+            return EMRMethod(recipe, _family(net, EMR, recipe))
+        case "micronet":
+            if teacher is not None and teacher.num_classes != net.num_classes:
+                raise ZooError(
+                    f"teacher {recipe.teacher} tells {teacher.num_classes} classes, the student {net.num_classes}"
+                )
+            return MicroNetMethod(recipe, _family(net, EIDNet, recipe), people, teacher)
+        case "saat":
+            return SAATMethod(_both(recipe, net), _family(teacher, SAATNet, recipe))
+        case "distill":
+            return Distillation(recipe, net, _family(teacher, AUModel, recipe))  # type: ignore[type-abstract]
+        case _:
+            assert_never(recipe.method)
+
+
+def _both(recipe: TransferRecipe, net: ZooModel) -> TransferRecipe:
+    _family(net, SAATNet, recipe)
+    return recipe
+
+
+def _family(net: ZooModel | None, wanted: type[Family], recipe: TransferRecipe) -> Family:
+    if not isinstance(net, wanted):
+        given = "nothing" if net is None else net.arch or type(net).__name__
+        raise ZooError(f"transfer.method {recipe.method} needs a {wanted.__name__}, got {given}")
+    return net
