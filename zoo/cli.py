@@ -16,7 +16,7 @@ from zoo.errors import ZooError
 if TYPE_CHECKING:
     from zoo.result import Result
 
-DEFAULT_MODEL = "off_apexnet.megc2019"  # the best of the leaderboard's networks
+DEFAULT_MODEL = "au_flow_graph.megc2019"  # the best of the leaderboard's networks; tells action units as well
 # Commands that live in their own rooms, each ``module[:function]``, called with the arguments, with a parser of its own, made
 # when the command runs: help and listings must not wait for what they import.
 ROOM_COMMANDS: dict[str, tuple[str, str]] = {
