@@ -190,6 +190,11 @@ def slurm(monkeypatch):
             pytest.skip("SLURM starts here, but its node does not come up")
         yield folder
     finally:
+        for _ in range(50):  # a daemon that ends before its jobs leaves them behind
+            left = subprocess.run(["squeue", "--noheader"], capture_output=True, text=True, timeout=30, check=False)
+            if left.returncode or not left.stdout.strip():
+                break
+            time.sleep(0.2)
         for pid in pids:
             if pid.is_file() and pid.read_text().strip().isdigit():
                 os.kill(int(pid.read_text()), signal.SIGTERM)
