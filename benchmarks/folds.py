@@ -122,7 +122,11 @@ def main() -> None:
         return
     keep_freed_memory()
     found: dict[str, Any] = {"threads": 1, "measured": vars(arguments) | {"root": ""}, "torch": torch.__version__}
-    for name, recipe in (("authors_recipe", "ststnet_authors_megc2019"), ("au_flow_graph", "au_flow_graph_megc2019")):
+    for name, recipe in (
+        ("authors_recipe", "ststnet_authors_megc2019"),
+        ("ststnet", "ststnet_megc2019"),
+        ("au_flow_graph", "au_flow_graph_megc2019"),
+    ):
         found[name] = measure(recipe, arguments)
         print(name, json.dumps(found[name], indent=1), flush=True)
     OUT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -147,13 +151,13 @@ def measure(recipe: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "sequential": sequential,
         "parallel": lambda epochs: fit_stacked(at(epochs), prepared, fits),
     }
-    if recipe.startswith("ststnet"):
+    if recipe.startswith("ststnet_authors"):
         ways["bare"] = lambda epochs: [bare(prepared, list(f.train), epochs) for f in folds]
-    else:
+    elif recipe.startswith("au_flow_graph"):
         ways["one at a time"] = lambda epochs: fit_stacked(at(epochs), prepared, fits, loop=True)
     every: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(arguments.repeats):
-        if recipe.startswith("ststnet"):
+        if recipe.startswith("ststnet_authors"):
             every.setdefault("authors", []).append(_alone(arguments))
         for name, run in ways.items():
             every[name].append(per_epoch(run, len(folds), 2, arguments.epochs))
