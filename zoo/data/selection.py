@@ -69,7 +69,7 @@ class Selection:
         """Each clip, checked for frames and two different key frames."""
         for key, dataset in zip(self.made.keys, self.made.datasets, strict=True):
             clip = open_clip(self.table, key, _root(self.root, dataset), max_gap=self.max_gap)
-            if self.stills and is_still(clip):
+            if self.stills and is_still(clip) and clip.interval is None:  # a clip with one frame left is no still
                 yield clip
                 continue
             if clip.frames is None or clip.interval is None or len(clip.frames) < 2:
