@@ -31,11 +31,22 @@ from zoo.weights import index, load, read_config, save, write_index
 
 FLOW, SCOPE = "dis", "video"
 SCORES = Path(__file__).parent / "results" / "spotting.json"
-CARD = """# softnet.synthetic_{kind}
+CARD = """---
+library_name: au-graph-zoo
+license: apache-2.0
+tags: [micro-expression, spotting, optical-flow, synthetic]
+---
+
+# softnet.synthetic_{kind}
 
 SOFTNet (Liong, See, Wong: ICIP 2021), trained for {kind}-expressions on **synthetic** long videos: AU scripts drawn from coders'
 statistics and played on {people} still portraits by `benchmarks/release_softnet.py`, {seconds:.0f} s each at 30 frames/s,
 {positives} true {kind}-intervals. {attribution}
+
+```python
+from zoo.spotting.spot import spot
+spot("interview.mp4", "softnet")     # or: zoo spot interview.mp4 --method softnet
+```
 
 - Input: flow over k = {k} frames ({flow}), each channel stretched over the *video* (the authors' code stretches each picture, by
   which faint and strong motion look alike). Training: {epochs} epochs, batch 12, SGD {lr:g} with momentum {momentum:g} (paper:
