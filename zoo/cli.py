@@ -159,16 +159,14 @@ def _models(arguments: argparse.Namespace, _: list[str]) -> int:
         console.print(rows)
     if weights:
         title = "\nPretrained weights" if architectures else "Pretrained weights"
-        rows = table(title, "weights", "LOSO UF1", "UAR", "parameters", "licence")
+        rows = table(title, "weights", "UF1", "UAR", "scored on", "licence")  # narrow enough for 80 columns
         for name, entry in weights.items():
-            full, parameters = (
-                entry["metrics"].get("full"),
-                f"{entry['parameters']:,}",
-            )  # what is no recogniser has no UF1
+            full = entry["metrics"].get("full")  # what is no recogniser has no UF1
             scores = [_spread(full[score]) if full else "-" for score in ("uf1", "uar")]
-            rows.add_row(name, *scores, parameters, entry["licence"])
+            where = "-" if not full else "synthetic" if entry.get("synthetic") else "MEGC2019"
+            rows.add_row(name, *scores, where, entry["licence"])
         console.print(rows)
-        hint = "LOSO: mean ± standard deviation over seeds; zoo.load(NAME).card says what they were trained on."
+        hint = "MEGC2019: leave one subject out, mean ± standard deviation over seeds; zoo.load(NAME).card says it all."
         console.print(hint, style="dim")
     return 0
 
