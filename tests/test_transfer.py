@@ -19,8 +19,10 @@ from tests.test_folds import config
 from tests.test_models import build
 from zoo import create_model
 from zoo.cli import main
+from zoo.data.clips import open_clip
+from zoo.data.manifest import Manifest
 from zoo.data.module import FlowMapsDataModule
-from zoo.errors import UnknownName, ZooError
+from zoo.errors import MediaError, UnknownName, ZooError
 from zoo.models.resnet_apex import APEX, GREY
 from zoo.train.domain_losses import (
     DomainDiscriminator,
@@ -310,6 +312,49 @@ def test_from_stills_of_macro_to_micro_through_the_command(stills, tmp_path, cap
         "arch_args": {"stage": "attention"},
         "freeze": ["conv1", "layer1"],
     }
+
+
+def test_fer2013_as_it_is_released_is_learnt(tmp_path, capsys):
+    rng, rows = np.random.default_rng(0), []
+    for i in range(36):
+        picture = rng.integers(0, 60, (48, 48))
+        picture[16 * (i % 3) : 16 * (i % 3) + 16] += 150
+        rows.append(f"{(0, 3, 5)[i % 3]},{' '.join(map(str, picture.ravel()))},Training")
+    (tmp_path / "fer2013.csv").write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
+    assert main(["data", "build", "fer2013", "--root", str(tmp_path), "--out", str(tmp_path / "fer.parquet")]) == 0
+    clip = open_clip(Manifest.load(tmp_path / "fer.parquet"), "fer2013/00035/00035", tmp_path)
+    assert len(clip.frames) == len(list(clip.frames)) == 1 and np.array_equal(clip.frames[0][..., 1], picture)
+    flags = [
+        "--config",
+        "resnet_apex_manifest",
+        "--data.protocol",
+        "own_basic7",
+        "--model.class_balance",
+        "0",
+        "--quiet",
+    ]
+    flags += [
+        "--model.arch_args",
+        "{num_classes: 7, backbone: test_resnet}",
+        "--data.shift",
+        "0",
+        "--trainer.max_epochs",
+        "20",
+    ]
+    flags += [
+        "--model.input",
+        "{channels: [grey], size: 32, map_size: 32}",
+        "--out",
+        str(tmp_path / "run"),
+        "--model.lr",
+        "5e-3",
+    ]
+    assert main(["train", *flags, *pictures(tmp_path, "fer.parquet", "1/3")]) == 0, capsys.readouterr().err
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["train_clips"] == 24 and run["test"]["test/accuracy"] > 0.9
+    (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n")
+    with pytest.raises(MediaError, match="row 37 any more"):
+        clip.frames[0]
 
 
 def test_a_still_shows_no_difference(stills, capsys, tmp_path):

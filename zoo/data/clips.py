@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -60,6 +63,55 @@ class FolderFrames(Sequence[Picture]):
         return picture
 
 
+class TablePicture(FolderFrames):
+    """The one picture that a row of a table of pixels holds, as FER2013 publishes them.
+
+    Args:
+        path: a CSV with a column ``pixels``: grey levels of a square picture, row by row.
+        row: counted from 0 below the header.
+    """
+
+    def __init__(self, path: Path, row: int) -> None:
+        super().__init__([path])
+        self.row = row
+
+    @overload
+    def __getitem__(self, index: int) -> Picture: ...
+    @overload
+    def __getitem__(self, index: slice) -> FolderFrames: ...
+    def __getitem__(self, index: int | slice) -> Picture | FolderFrames:
+        if isinstance(index, slice):
+            return self if range(1)[index] else FolderFrames([])
+        path = self.paths[index]  # an index beyond the one picture ends an iteration here
+        offsets, column = _table_rows(path, path.stat().st_mtime_ns)
+        if not self.row < len(offsets):
+            raise MediaError(f"{path} has no row {self.row + 2} any more; build the manifest again")
+        with path.open("rb") as file:
+            file.seek(offsets[self.row])
+            cells = next(csv.reader([file.readline().decode()]))
+        levels = [int(text) for text in cells[column].split() if text.isdecimal()] if column < len(cells) else []
+        side = math.isqrt(len(levels))
+        if not levels or side * side != len(levels) or max(levels) > 255:
+            raise MediaError(f"{path}, row {self.row + 2}: {len(levels)} values are no square picture of 0 to 255")
+        return np.repeat(np.array(levels, np.uint8).reshape(side, side, 1), 3, 2)
+
+
+@lru_cache(maxsize=2)
+def _table_rows(path: Path, stamp: int) -> tuple[list[int], int]:
+    """Where each row of a table begins, in bytes, and which column holds the pixels; ``stamp`` tells a changed file."""
+    offsets, place = [], 0
+    with path.open("rb") as file:
+        for line in file:
+            if line.strip():
+                offsets.append(place)
+            place += len(line)
+        file.seek(0)
+        header = next(csv.reader([file.readline().decode("utf-8-sig")]), [])
+    if "pixels" not in header:
+        raise MediaError(f"{path} has no column pixels; its columns are {', '.join(header) or 'none'}")
+    return offsets[1:], header.index("pixels")
+
+
 def open_clip(manifest: Manifest, key: str, root: str | Path, *, margin: int = 0, max_gap: int = 0) -> Clip:
     """A clip with its frames and its interval counted from 0 within them.
 
@@ -85,6 +137,9 @@ def open_clip(manifest: Manifest, key: str, root: str | Path, *, margin: int = 0
     path = Path(root) / row["path"]
     common = {"id": row["id"], "dataset": row["dataset"], "subject": row["subject"], "emotion": row["emotion"]}
     fps = float(row["fps"]) if row["fps"] is not None else None
+    table, _, number = path.name.partition("#")
+    if number.isdecimal() and path.with_name(table).is_file():
+        return Clip(**common, fps=fps, frames=TablePicture(path.with_name(table), int(number)))
     if path.is_file():
         return Clip(**common, fps=fps, frames=FolderFrames([path]))
     frames = list_frames(path)
