@@ -207,6 +207,11 @@ tags: [micro-expression, optical-flow, action-units, synthetic]
 AUFlowGraph, a graph of action units over regions of a motion map, trained on **synthetic** maps alone. {parameters:,} parameters; three
 classes: negative, positive, surprise; twelve action units. `{NAME}` is the same network trained on real maps.
 
+```python
+import zoo
+model = zoo.load("{START}")     # a start for fine-tuning: zoo train --model.weights {START} …
+```
+
 ## Data and licence
 
 {found["maps"]} motion maps without any picture or person: AU scripts drawn from the aggregate annotation statistics of CAS(ME)^3, MMEW and

@@ -153,9 +153,10 @@ def _models(arguments: argparse.Namespace, _: list[str]) -> int:
         return out
 
     if architectures:
-        rows = table("Architectures", "architecture", "weights", "what")
+        rows = table("Architectures", "architecture", "weights as", "what")
         for name, summary in architectures.items():
-            rows.add_row(name, " ".join(w for w in index() if w.startswith(f"{name}.")) or "-", summary)
+            tags = (w.partition(".")[2] for w in index() if w.startswith(f"{name}."))
+            rows.add_row(name, "\n".join(f".{tag}" for tag in tags) or "-", summary)
         console.print(rows)
     if weights:
         title = "\nPretrained weights" if architectures else "Pretrained weights"
