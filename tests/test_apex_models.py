@@ -29,6 +29,7 @@ LEARNERS = {
     "emr": {"backbone": "test_resnet", "input_spec": MOTION.replace(size=64, map_size=64), "dropout": 0.0},
     "micronet": {"backbone": "test_resnet", "input_spec": SMALL},
     "saat": {"backbone": "test_resnet", "input_spec": SMALL},
+    "kd_student": {"input_spec": SMALL},
     "zhi3d": {"input_spec": InputSpec(modality="frames", channels=("grey",), size=16, frames=8), "dropout": 0.0},
 }  # fmt: skip
 

@@ -76,7 +76,7 @@ def student(method: str):
         case "emr" | "micronet" | "saat":
             return create_model(method, backbone="test_resnet", input_spec=SMALL)
         case "distill":
-            return create_model("ststnet", input_spec=create_model("au_flow_graph").input_spec)
+            return create_model("kd_student", input_spec=create_model("au_flow_graph").input_spec)
         case _:
             return create_model("ststnet")
 

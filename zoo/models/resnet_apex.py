@@ -22,13 +22,13 @@ GREY = APEX.replace(channels=("grey",))
 
 
 def check_picture(model: str, spec: InputSpec, least: int = 32) -> InputSpec:
-    """The spec itself. Raises ZooError where it is no picture, or one too small for five halvings."""
+    """The spec itself. Raises ZooError where it is no picture, or one of fewer than ``least`` pixels."""
     if spec.modality not in ("apex", "flow"):
         raise ZooError(
             f"{model} eats one picture per clip (modality apex or flow); its input_spec says {spec.modality}"
         )
     if spec.size < least:
-        raise ZooError(f"{model} halves its picture five times; input size {spec.size} is below {least}")
+        raise ZooError(f"{model} halves its picture several times; input size {spec.size} is below {least}")
     return spec
 
 
