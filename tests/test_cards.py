@@ -81,4 +81,6 @@ def test_synthetic_weights_say_so(checkpoint):
     if ".synthetic" in name:
         assert "synthetic" in card.split("---\n", 2)[2][:1500].lower(), name
         if "portrait" in card.lower():
-            assert "DeBruine" in card and "CC BY" in card, f"{name} was trained on portraits whose licence wants attribution"
+            assert "DeBruine" in card and "CC BY" in card, (
+                f"{name} was trained on portraits whose licence wants attribution"
+            )

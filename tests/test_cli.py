@@ -181,7 +181,8 @@ def test_the_sample_clip_shows_truth_beside_prediction(tmp_path, capsys):
     assert abs(record["interval"]["apex"] - record["truth"]["apex"]) <= 4
     assert sum(record["probabilities"]) == pytest.approx(1, abs=1e-4)
     assert (tmp_path / "prediction.png").read_bytes()[:4] == b"\x89PNG"
-    assert {p.name for p in tmp_path.iterdir()} == {"prediction.json", "prediction.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {"prediction.json", "prediction.png", "graph.png"}
+    assert record["aus"]["12"] > 0.5 > record["aus"]["1"], "a smile pulls the corners of the lips"
 
 
 @needs_weights

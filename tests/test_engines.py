@@ -149,6 +149,8 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 @pytest.fixture
 def slurm(monkeypatch):
     """A real SLURM of one node on loopback, without accounting, where Debian's slurm-wlm is installed and we may start it."""
+    if not os.environ.get("ZOO_SLOW_TESTS"):
+        pytest.skip("needs ZOO_SLOW_TESTS=1: it starts the daemons of a batch system")
     needed = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "runuser")
     absent = [name for name in needed if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
     if absent or os.geteuid() != 0:
