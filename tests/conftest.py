@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+
+# small tensors gain nothing from more threads, and sums in another order are other sums; read when torch is first imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 from pathlib import Path
 

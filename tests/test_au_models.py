@@ -46,7 +46,7 @@ SMALL = {  # every family, small enough to train in a test
     "eac_net enhance": {"width": 4, "hidden": 32, "crops": False, "input_spec": square(64)},
     "au_heatmap": {"channels": [16, 8, 8], "input_spec": square(32)},
 }
-STEPS = {"me_graphau": 20, "me_graphau similarity": 20, "srerl": 20, "au_rgcn": 20}  # the others 40
+STEPS = {"graph_tcn": 80, "me_graphau": 20, "me_graphau similarity": 20, "srerl": 20, "au_rgcn": 20}  # the others 40
 COUNTED = [
     "fgrmer",
     "mer_gcn",

@@ -19,7 +19,11 @@ from zoo.registry import create_model
 from zoo.synthesis.sample import motion_field, sample_clip, strength, warp
 from zoo.vision.video import write_video
 
-ONSET, APEX, OFFSET = 80, 87, 94
+ONSET, APEX, OFFSET = (
+    80,
+    86,
+    92,
+)  # 0.4 s: spotted intervals run a frame long at either end, and half a second is the line
 
 
 class Fixed:
