@@ -297,7 +297,7 @@ Weights are stored in half precision.
 ## Limits
 
 Trained briefly and on faces of one studio: {verdict(table)} Synthetic skin slides and does not fold. What it draws is a caricature, and no
-evidence of what a person feels; it must not be used to judge anybody.
+evidence of what a person feels; this is no lie detector, and must not be used to judge anybody.
 """
 
 
