@@ -193,7 +193,7 @@ def build(*, model: str, limits: Limits) -> Any:
                 chances = gr.Label(label="Probabilities", elem_id="chances")
                 units = gr.Label(label="Action units", num_top_classes=8, visible=False, elem_id="units")
         pictures = gr.Gallery(
-            label="What it saw", columns=1, object_fit="contain", height="auto", visible=False, elem_id="pictures"
+            label="What it saw", columns=2, object_fit="contain", height="auto", visible=False, elem_id="pictures"
         )
         files = gr.Files(label="Download", visible=False, elem_id="files")
         gr.Markdown(f"{SENTENCE} Videos stay on this machine and are deleted once read.")
