@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,12 +34,12 @@ def au_counts(au_labels: Tensor) -> tuple[Tensor, Tensor]:
     return (au_labels.nan_to_num(0) == 1).sum(0).float(), known.sum(0).float()
 
 
-class _AULoss(nn.Module):
+class _AULoss(nn.Module, ABC):
     """Mean of what :meth:`per_unit` says over the known targets; 0, with a gradient of 0, where none is known."""
 
+    @abstractmethod
     def per_unit(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Shapes: ``[B, A]``, 0/1 ``[B, A]`` -> ``[B, A]``."""
-        raise NotImplementedError
 
     def forward(self, au_logits: Tensor, targets: Tensor) -> Tensor:
         """Shapes: ``[B, A]``, float ``[B, A]`` with NaN for unknown -> scalar."""
