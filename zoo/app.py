@@ -208,7 +208,7 @@ def serve(page: Any, *, host: str, port: int, limits: Limits, wait: bool) -> str
     """Start the server; returns its address. With ``wait`` only an interrupt ends it."""
     import gradio as gr
 
-    fonts = {
+    fonts: dict[str, Any] = {
         "font": ["system-ui", "sans-serif"],
         "font_mono": ["ui-monospace", "monospace"],
     }  # nothing is fetched from afar
