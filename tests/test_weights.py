@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -244,3 +245,10 @@ def test_convert_refuses_what_is_no_state_dict(tmp_path):
     with pytest.raises(ZooError, match="convertible: softnet, ststnet"):
         convert("sssnet", tmp_path / "other.pth", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_bytes_that_are_nothing_are_refused_in_words(tmp_path, seed):
+    (tmp_path / "junk.pth").write_bytes(np.random.default_rng(seed).bytes(2000))
+    with pytest.raises(WeightError, match="no plain PyTorch state dict"):
+        convert("ststnet", tmp_path / "junk.pth", tmp_path / "out")

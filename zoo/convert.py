@@ -6,7 +6,6 @@ model file; this module opens the file, and nothing that is not a tensor gets th
 
 from __future__ import annotations
 
-import pickle
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -80,9 +79,9 @@ def _read(path: Path) -> dict[str, Any]:
             return _read_keras(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # reading bytes that are no pickle fails in any way it likes
         raise WeightError(
-            f"{path} is no plain PyTorch state dict ({str(error).splitlines()[0][:120]}); "
+            f"{path} is no plain PyTorch state dict ({(str(error).splitlines() or [type(error).__name__])[0][:120]}); "
             f"anything but tensors is refused, since opening it could run code"
         ) from error
     if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
