@@ -7,6 +7,9 @@ import sys
 
 # small tensors gain nothing from more threads, and sums in another order are other sums; read when torch is first imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# commands are tested in processes of their own; without compiled files each of them compiles torch anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 from collections.abc import Iterator
 from pathlib import Path
