@@ -7,9 +7,6 @@ import sys
 
 # small tensors gain nothing from more threads, and sums in another order are other sums; read when torch is first imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# commands are tested in processes of their own; without compiled files each of them compiles torch anew
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-sys.dont_write_bytecode = False
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +16,9 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # the fakes are importable whatever the import mode
+# commands are tested in processes of their own; without compiled files each of them compiles torch anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test asks a real hub; the loopback test runs in a process of its own
 
 PEOPLE = {"casme2": ("sub01", "sub02", "sub17"), "smic": ("s01", "s03"), "samm": ("006", "011")}
