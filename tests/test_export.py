@@ -37,6 +37,29 @@ def test_a_file_says_what_it_is(file):
         exported(torch.zeros(1, 3, 24, 24))
 
 
+def test_a_network_of_units_gives_both_its_answers(tmp_path):
+    model, exported = (
+        zoo.load("au_flow_graph.megc2019"),
+        open_exported(export("au_flow_graph.megc2019", tmp_path / "net.pt2")),
+    )
+    x = torch.randn(5, *model.input_spec.shape)
+    with torch.inference_mode():
+        logits, outputs = model.forward_all(x)
+        for mine, theirs in zip((logits, outputs.au_logits), exported.forward_outputs(x), strict=True):
+            assert torch.allclose(mine, theirs, atol=1e-5, rtol=1e-5)
+    assert exported.aus == model.aus
+
+
+def test_a_network_that_counts_its_clips_is_refused_in_words(tmp_path, monkeypatch):
+    from zoo.models.ststnet import STSTNet
+
+    honest = STSTNet.forward_features
+    monkeypatch.setattr(STSTNet, "forward_features", lambda self, x: honest(self, x)[: len(x)])
+    with pytest.raises(ZooError, match="batch of any size"):
+        export(NAME, tmp_path / "net.pt2")
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_file_and_nothing_beside_it(file):
     assert [p.name for p in file.parent.iterdir()] == [file.name]
 

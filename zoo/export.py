@@ -105,11 +105,19 @@ class _Outputs(nn.Module):
 
 
 def _write(inner: _Outputs, part: Path, kind: Format, about: Mapping[str, Any]) -> None:
+    from torch._dynamo.exc import UserError  # not above: it costs a second
+
     example = _random(inner.model.input_spec, 3)
     shapes = ({0: torch.export.Dim("batch", min=1, max=4096)},)
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")
-        program = torch.export.export(inner, (example,), dynamic_shapes=shapes)
+        try:
+            program = torch.export.export(inner, (example,), dynamic_shapes=shapes)
+        except (UserError, RuntimeError) as error:
+            raise ZooError(
+                f"{about['name']} cannot be exported with a batch of any size ({str(error).strip().splitlines()[0][:160]}); its "
+                f"forward pass must not count clips in Python (x.shape[0], not len(x))"
+            ) from error
         match kind:
             case "pt2":
                 torch.export.save(program, part, extra_files={KEY: json.dumps(about)})

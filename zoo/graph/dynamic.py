@@ -47,7 +47,7 @@ class DynamicEdgeConv(nn.Module):
         own, change = self.linear.weight.chunk(2, dim=1)
         # W [x_i, x_j - x_i] = (W_1 - W_2) x_i + W_2 x_j: two products per node in place of one per edge
         base, other = nodes @ (own - change).T, nodes @ change.T  # [B, N, out]
-        batch = torch.arange(len(nodes), device=nodes.device)[:, None, None]
+        batch = torch.arange(nodes.shape[0], device=nodes.device)[:, None, None]
         edges = base[:, :, None] + other[batch, index]  # [B, N, k, out]
         return self.norm(edges.flatten(0, 2)).view_as(edges).relu().amax(2)
 

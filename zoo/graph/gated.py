@@ -73,7 +73,7 @@ class ResGatedGraph(nn.Module):
     def forward(self, nodes: Tensor, adjacency: Tensor) -> Tensor:
         """See the class."""
         gates = torch.sigmoid(self.key(nodes)[:, :, None] + self.query(nodes)[:, None])  # [B, N, N, out]
-        taken = adjacency.expand(len(nodes), -1, -1)[..., None] * gates * self.value(nodes)[:, None]
+        taken = adjacency.expand(nodes.shape[0], -1, -1)[..., None] * gates * self.value(nodes)[:, None]
         return self.skip(nodes) + taken.sum(2) + self.bias
 
 

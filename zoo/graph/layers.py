@@ -250,7 +250,7 @@ def top_k(nodes: Tensor, adjacency: Tensor, scores: Tensor, ratio: float) -> tup
     count = math.ceil(ratio * nodes.shape[1])
     kept, index = scores.topk(count, dim=1)
     chosen = nodes.gather(1, index[..., None].expand(-1, -1, nodes.shape[-1])) * kept[..., None]
-    full = _fitting(adjacency, nodes).expand(len(nodes), -1, -1)
+    full = _fitting(adjacency, nodes).expand(nodes.shape[0], -1, -1)
     rows = full.gather(1, index[..., None].expand(-1, -1, full.shape[-1]))
     return chosen, rows.gather(2, index[:, None].expand(-1, count, -1)), index
 

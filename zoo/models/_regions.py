@@ -122,5 +122,5 @@ class CropSampler(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        read = F.grid_sample(x, self.grid.expand(len(x), -1, -1, -1), align_corners=False)  # [B, C, R * p, p]
+        read = F.grid_sample(x, self.grid.expand(x.shape[0], -1, -1, -1), align_corners=False)  # [B, C, R * p, p]
         return read.unflatten(2, (self.count, -1)).transpose(1, 2)

@@ -156,11 +156,11 @@ class AUFlowGraph(AUModel):
         height, width = x.shape[-2:]
         moved = [padded[..., t : t + height, s : s + width] for t, s in ((1, 1), (0, 1), (2, 1), (1, 0), (1, 2))]
         features, au_logits, nodes, edges = self._forward_graph(torch.cat(moved))
-        features, au_logits, nodes = (t.unflatten(0, (5, len(x))).mean(0) for t in (features, au_logits, nodes))
+        features, au_logits, nodes = (t.unflatten(0, (5, x.shape[0])).mean(0) for t in (features, au_logits, nodes))
         return AUOutputs(features, au_logits, nodes, edges)
 
     def _forward_graph(self, x: Tensor) -> AUOutputs:
-        batch = len(x)
+        batch = x.shape[0]  # of no fixed size, where the network is exported
         sign = x.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
         both = torch.cat([x, x.flip(-1) * sign]).flatten(2)  # [2B, 3, S * S]: as it is, in the mirror
         cells = (

@@ -152,7 +152,7 @@ class GraphTCN(AUModel):
         parts = torch.cat([self.paths(x[:, :BROWS]), self.paths(x[:, BROWS:])], 2)  # [B, channels, 1372]
         nodes = parts.unflatten(2, (-1, self.length)).mean(3).transpose(1, 2)  # [B, 28, channels]
         features = F.relu(F.dropout(self.norm(self.hidden(parts.flatten(1))), self.dropout, self.training))
-        au_logits = nodes.new_zeros(len(x), 0) if self.au_fc is None else self.au_fc(nodes.flatten(1))
+        au_logits = nodes.new_zeros(x.shape[0], 0) if self.au_fc is None else self.au_fc(nodes.flatten(1))
         return AUOutputs(features, au_logits, nodes, self.edges())
 
     def edges(self) -> Tensor:
