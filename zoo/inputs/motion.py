@@ -91,13 +91,7 @@ def flow_map(clip: Clip, method: FlowMethod = "tvl1") -> FlowMap:
         if clip.flow_map.normalisation == "none":
             return clip.flow_map
         raise ZooError(f"clip {clip.key} carries a flow map that is already normalised; its motion in pixels is lost")
-    if clip.frames is None or clip.interval is None:
-        raise ZooError(
-            f"clip {clip.key} has no {'frames' if clip.frames is None else 'interval'}; "
-            f"a flow map needs aligned frames with an onset and an apex"
-        )
-    onset, apex = key_frames(clip)
-    return between(onset, apex, method)
+    return between(*key_frames(clip), method)
 
 
 def between(first: np.ndarray, second: np.ndarray, method: FlowMethod) -> FlowMap:
@@ -109,7 +103,10 @@ def between(first: np.ndarray, second: np.ndarray, method: FlowMethod) -> FlowMa
 def key_frames(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
     """The onset and the apex frame. Raises ZooError where they are not two different frames of the clip."""
     if clip.frames is None or clip.interval is None:
-        raise ZooError(f"clip {clip.key} has no {'frames' if clip.frames is None else 'interval'}; both are wanted")
+        raise ZooError(
+            f"clip {clip.key} has no {'frames' if clip.frames is None else 'interval'}; "
+            f"aligned frames with an onset and an apex are wanted"
+        )
     onset, apex, count = clip.interval.onset, clip.interval.apex, len(clip.frames)
     if not (0 <= onset < count and 0 <= apex < count) or onset == apex:
         raise ZooError(f"clip {clip.key}: onset {onset} and apex {apex} must be two different frames of 0..{count - 1}")
