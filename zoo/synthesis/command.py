@@ -33,8 +33,8 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument(
         "--layout",
-        choices=("casme2", "casme_sq"),
-        help="whose files it looks like (default casme2; with --long casme_sq)",
+        choices=("casme2", "casme_sq", "csv"),
+        help="whose files it looks like (default casme2; with --long casme_sq); csv: a table of clips, with any label",
     )
     out.add_argument(
         "--style", metavar="NAME", help="whose statistics scripts are drawn from (default: those of the layout)"

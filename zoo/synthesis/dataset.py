@@ -68,6 +68,13 @@ class Settings:
             raise ZooError(f"fps is {self.fps}; between 5 and 2000 frames a second can be written")
         if unknown := [e for e in self.emotions if e not in playable(self.style)]:
             raise ZooError(f"{self.style} codes no {', '.join(unknown)}; it codes {', '.join(playable(self.style))}")
+        form = LAYOUTS[self.layout]
+        drawn = self.emotions or tuple(playable(self.style))
+        if not form.any_label and (strange := [e for e in drawn if e not in playable(form.style)]):
+            raise ZooError(
+                f"a sheet of layout {self.layout} has no label {', '.join(strange)}, which {self.style} codes; give --emotions "
+                f"of {', '.join(playable(form.style))}, or --layout csv, which has every label"
+            )
 
 
 def digest(portraits: Sequence[Portrait]) -> str:

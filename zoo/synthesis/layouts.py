@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import zipfile
@@ -41,7 +42,10 @@ class Layout:
     frame: Callable[[int], str]  # frame number to file name
     first: int  # number of the first frame
     sheet: str
-    table: Callable[[Sequence[Row]], Mapping[str, list[list[Any]]]]  # sheets of the workbook
+    table: Callable[
+        [Sequence[Row]], Mapping[str, list[list[Any]]]
+    ]  # sheets of the workbook, or the one table of a .csv
+    any_label: bool = False  # its reader knows every emotion, not those of its style alone
 
 
 def _units(code: str, join: str = "+") -> str:
@@ -79,6 +83,20 @@ def _casme_sq_table(rows: Sequence[Row]) -> Mapping[str, list[list[Any]]]:
     return {"CASFEcode_final": codes, "naming rule1": people, "naming rule2": videos}
 
 
+def _csv_folder(subject: int, clip: int) -> tuple[str, ...]:
+    return "clips", f"s{subject:03d}", f"{clip:03d}"
+
+
+def _csv_table(rows: Sequence[Row]) -> Mapping[str, list[list[Any]]]:
+    head = ["id", "subject", "clip", "path", "kind", "onset", "apex", "offset", "emotion", "aus"]
+    table: list[list[Any]] = [
+        [f"s{r.subject:03d}_{r.clip:03d}", f"s{r.subject:03d}", f"{r.clip:03d}", "/".join(_csv_folder(r.subject, r.clip)),
+         r.kind, r.onset, r.apex, r.offset, r.emotion, r.code]
+        for r in rows
+    ]  # fmt: skip
+    return {"clips": [head, *table]}
+
+
 LAYOUTS: Mapping[str, Layout] = {
     "casme2": Layout(
         name="casme2", fps=200, style="casme2", long=False, first=1, sheet="CASME2-coding-20140508.xlsx",
@@ -92,16 +110,27 @@ LAYOUTS: Mapping[str, Layout] = {
         ),
         frame=lambda number: f"img_{number}.jpg", table=_casme_sq_table,
     ),
+    "csv": Layout(
+        name="csv", fps=200, style="casme2", long=False, first=1, sheet="clips.csv", any_label=True,
+        folder=_csv_folder, frame=lambda number: f"img_{number:04d}.jpg", table=_csv_table,
+    ),
 }  # fmt: skip
 
 
 def write_sheet(path: Path, sheets: Mapping[str, Sequence[Sequence[Any]]]) -> None:
-    """A workbook whose bytes depend on its cells alone: the day it was written is left out."""
-    import openpyxl
-
+    """A workbook, or a ``.csv``, whose bytes depend on its cells alone: the day it was written is left out."""
     for row in (row for rows in sheets.values() for row in rows):
         for cell in row:
             assert not isinstance(cell, str) or not cell.startswith("="), cell
+    temporary = path.with_name(f".{path.name}.partial")
+    if path.suffix == ".csv":
+        (table,) = sheets.values()
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(table)
+        temporary.replace(path)
+        return
+    import openpyxl
+
     book = openpyxl.Workbook()
     book.remove(book.active)
     for name, rows in sheets.items():
@@ -110,7 +139,6 @@ def write_sheet(path: Path, sheets: Mapping[str, Sequence[Sequence[Any]]]) -> No
             sheet.append(list(row))
     raw = io.BytesIO()
     book.save(raw)
-    temporary = path.with_name(f".{path.name}.partial")
     with zipfile.ZipFile(raw) as dated, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as plain:
         for name in sorted(dated.namelist()):
             data = dated.read(name)
