@@ -16,7 +16,7 @@ from zoo.synthesis.portraits import astronaut
 from zoo.train.recipe import recipes_dir
 from zoo.weights import checkpoints_dir, index
 
-RECIPES = sorted(p.stem for p in recipes_dir().glob("*_synthetic.yaml") if not p.stem.startswith("magnet"))
+RECIPES = sorted(p.stem for p in recipes_dir().glob("*_synthetic.yaml") if not p.stem.startswith(("magnet", "resnet")))
 WEIGHTS = [name for name, entry in index().items() if entry.get("recipe") in RECIPES]
 
 
@@ -67,6 +67,39 @@ def test_recipe_trains_on_what_synth_wrote(recipe, people, tmp_path, capsys):
     assert isinstance(model, AUModel) and set(model.classes) == {
         "happiness", "surprise", "disgust", "repression", "others"
     }  # fmt: skip
+
+
+def test_macro_weights_start_a_fine_tune_on_micro_clips(people, tmp_path, capsys):
+    clips, manifest = people
+    data = [
+        "--data.manifest",
+        str(manifest),
+        "--data.frames",
+        str(clips),
+        "--data.cache",
+        str(tmp_path / "cache"),
+        "--data.batch_size",
+        "3",
+    ]
+    command = [
+        "train",
+        "--config",
+        "resnet_apex_synthetic",
+        *data,
+        "--data.faces",
+        "cropped",
+        "--trainer.max_epochs",
+        "1",
+    ]
+    assert main([*command, "--data.fold", "1/3", "--out", str(tmp_path / "macro")]) == 0, capsys.readouterr().err
+    macro = f"local-dir:{tmp_path / 'macro' / 'checkpoint'}"
+    frozen = ["--model.arch", "", "--model.weights", macro, "--model.finetune", '{freeze: ["*"]}']
+    assert main([*command, *frozen, "--data.fold", "2/3", "--out", str(tmp_path / "micro")]) == 0, (
+        capsys.readouterr().err
+    )
+    before, after = (zoo.load(f"local-dir:{tmp_path / run / 'checkpoint'}").state_dict() for run in ("macro", "micro"))
+    moved = {name for name, value in before.items() if not value.equal(after[name])}
+    assert moved == {"fc.weight", "fc.bias"}, "batch statistics stay too"
 
 
 @pytest.mark.skipif(not WEIGHTS, reason="the weights trained on synthetic people are not in this checkout")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from zoo.data.flow_maps import FlowMaps
+from zoo.data.clip_set import ClipSet
 from zoo.data.megc2019 import read_megc2019
 from zoo.data.module import Prepared, ResidentLoader
 from zoo.errors import ZooError
@@ -14,7 +14,7 @@ from zoo.models._base import ZooModel
 from zoo.types import Prediction
 
 
-def evaluate(model: ZooModel | str, data: FlowMaps | str | Path) -> dict[str, Any]:
+def evaluate(model: ZooModel | str, data: ClipSet | str | Path) -> dict[str, Any]:
     """Predict every clip and score the pooled predictions.
 
     A published checkpoint was trained on the whole composite: scored on it again it only shows that it remembers. For a fair
@@ -22,7 +22,7 @@ def evaluate(model: ZooModel | str, data: FlowMaps | str | Path) -> dict[str, An
 
     Args:
         model: a model, or a name for :func:`zoo.load`.
-        data: flow maps, or where :func:`zoo.data.megc2019.read_megc2019` finds them.
+        data: prepared clips, or where :func:`zoo.data.megc2019.read_megc2019` finds them.
 
     Returns:
         ``metrics`` (UF1, UAR, accuracy; full and per data set), ``confusion`` (rows are truth), ``predictions`` (one
@@ -36,7 +36,7 @@ def evaluate(model: ZooModel | str, data: FlowMaps | str | Path) -> dict[str, An
     from zoo.weights import load, seen_among
 
     net = load(model) if isinstance(model, str) else model
-    maps = data if isinstance(data, FlowMaps) else read_megc2019(data)
+    maps = data if isinstance(data, ClipSet) else read_megc2019(data)
     if net.classes and tuple(net.classes) != tuple(maps.classes):
         raise ZooError(
             f"the model predicts {', '.join(net.classes)}; {maps.source} is labelled {', '.join(maps.classes)}: "
