@@ -115,7 +115,8 @@ def test_another_data_set_is_not_overwritten(written, tmp_path):
     ("wrong", "told"),
     [({"layout": "foo"}, "casme_sq"), ({"size": 8}, "32"), ({"fps": 1}, "frames a second"), ({"clips": 0}, "clips"),
      ({"emotions": ("joy",)}, "happiness"), ({"style": "foo"}, "casme2"), ({"subjects": 3}, "2 portraits"),
-     ({"style": "casme_sq_macro", "emotions": ("negative", "others")}, "no label negative.*--layout csv")],
+     ({"style": "casme_sq_macro", "emotions": ("negative", "others")}, "no label negative.*--layout csv"),
+     ({"letters": "DF"}, "no intensity F; it has A, B, C, D, E"), ({"letters": "D", "layout": "casme_sq"}, "short clips")],
 )  # fmt: skip
 def test_wrong_settings_are_told(wrong, told, tmp_path):
     with pytest.raises(ZooError, match=told):
@@ -149,13 +150,14 @@ def test_a_table_of_clips_takes_the_labels_of_any_style(tmp_path):
         "--fps",
         "12",
     ]
-    assert main([*command, "--emotions", "positive,surprise,negative", "--no-flow"]) == 0
+    assert main([*command, "--emotions", "positive,surprise,negative", "--no-flow", "--intensity", "de"]) == 0
     manifest = read("csv", out)
     table = manifest.table
     assert sorted(table["emotion"]) == ["negative", "positive", "surprise"] and set(table["kind"]) == {"macro"}
     truth = [json.loads(p.read_text()) for p in sorted((out / "truth").glob("*.json"))]
     for (_, row), told in zip(table.sort_values("clip").iterrows(), truth, strict=True):
         event = told["events"][0]
+        assert {move["letter"] for move in event["moves"]} <= {"D", "E"}
         assert (row["apex"] - row["onset"], row["emotion"]) == (event["apex"] - event["onset"], event["emotion"])
         assert len(list((out / row["path"]).iterdir())) == told["frames"]
         assert row["aus"], "the units of the clip are read"

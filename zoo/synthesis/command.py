@@ -42,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--emotions", default="", metavar="A,B", help="only these, equally often (default: all, as measured)"
     )
+    out.add_argument(
+        "--intensity",
+        default="",
+        metavar="LETTERS",
+        help="FACS intensities, equally often, e.g. DE (default: as measured)",
+    )
     out.add_argument("--seed", type=int, default=0)
     out.add_argument("--size", type=int, default=256, metavar="PX", help="of a frame (default 256)")
     out.add_argument(
@@ -105,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         layout=name, subjects=arguments.subjects if arguments.subjects is not None else len(found), clips=arguments.clips,
         seed=arguments.seed, size=arguments.size, fps=fps, style=arguments.style or layout.style,
         emotions=tuple(e.strip() for e in arguments.emotions.split(",") if e.strip()), events=arguments.long or 1,
-        flow=not arguments.no_flow, aligned=arguments.aligned, engine=arguments.engine,
+        letters=arguments.intensity.upper(), flow=not arguments.no_flow, aligned=arguments.aligned, engine=arguments.engine,
         nuisance=Nuisance.none() if arguments.still else Nuisance(),
     )  # fmt: skip
     columns = TextColumn("clips"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()

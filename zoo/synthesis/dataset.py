@@ -26,7 +26,7 @@ from zoo.synthesis.layouts import LAYOUTS, Layout, Row, check_code, write_sheet
 from zoo.synthesis.mesh import MeshFields, MeshModel
 from zoo.synthesis.portraits import Portrait
 from zoo.synthesis.render import Course, Nuisance, Player, plan
-from zoo.synthesis.script import AUScript, draw, playable
+from zoo.synthesis.script import AUScript, check_letters, draw, playable
 
 VERSION = 1  # of the renderer; another one makes other bytes
 Progress = Callable[[int, int], None]
@@ -45,6 +45,7 @@ class Settings:
     fps: float = 200.0
     style: str = "casme2"  # whose statistics micro-expressions are drawn from
     emotions: tuple[str, ...] = ()  # these, equally often; empty: all, as often as measured
+    letters: str = ""  # FACS intensities that occur, equally often; empty: as measured
     events: int = 1  # per video
     macro: float = 0.5  # share of macro-expressions, in long videos
     lead: float = 0.05  # seconds before onset and after offset, in short clips
@@ -68,7 +69,12 @@ class Settings:
             raise ZooError(f"fps is {self.fps}; between 5 and 2000 frames a second can be written")
         if unknown := [e for e in self.emotions if e not in playable(self.style)]:
             raise ZooError(f"{self.style} codes no {', '.join(unknown)}; it codes {', '.join(playable(self.style))}")
+        check_letters(self.letters)
         form = LAYOUTS[self.layout]
+        if self.letters and form.long:
+            raise ZooError(
+                f"intensities {self.letters} are for short clips; long videos mix micro- and macro-expressions as measured"
+            )
         drawn = self.emotions or tuple(playable(self.style))
         if not form.any_label and (strange := [e for e in drawn if e not in playable(form.style)]):
             raise ZooError(
@@ -158,6 +164,8 @@ def write_dataset(
 def _claim(out: Path, settings: Settings) -> None:
     """Refuse a folder that holds anything but this data set, or a part of it."""
     plain = {"version": VERSION, "synthetic": True, **json.loads(json.dumps(asdict(settings)))}
+    if not settings.letters:  # data sets made before there were any go on
+        del plain["letters"]
     record = out / "synthesis.json"
     if record.exists():
         earlier = json.loads(record.read_text("utf-8"))
@@ -220,7 +228,7 @@ def _course(settings: Settings, player: Player, subject: int, clip: int, emotion
     rng = np.random.default_rng([settings.seed, subject, clip])
     scripts: list[tuple[float, AUScript]] = []
     if not LAYOUTS[settings.layout].long:
-        script = draw(rng, dataset=settings.style, emotion=emotion)
+        script = draw(rng, dataset=settings.style, emotion=emotion, letters=settings.letters)
         start = 1000 * settings.lead
         scripts.append((start, script))
         last = start + script.milliseconds + 1000 * settings.lead

@@ -175,6 +175,7 @@ def draw(
     dataset: str = "casme2",
     emotion: str | None = None,
     aus: frozenset[int] | None = None,
+    letters: str = "",
 ) -> AUScript:
     """Draw one script.
 
@@ -183,11 +184,13 @@ def draw(
         dataset: whose statistics, see :func:`styles`; those of macro-expressions give longer and stronger scripts.
         emotion: None draws it by its frequency there.
         aus: this set in place of a drawn one; then ``emotion`` must be given.
+        letters: FACS intensities that occur, equally often, e.g. ``DE`` for posed expressions; empty: as measured.
 
     Raises:
-        ZooError: an emotion that the data set does not code, or units that cannot be played together.
+        ZooError: a letter that is not FACS's, an emotion that the data set does not code, or units that exclude each other.
     """
     style, table = _style(dataset), playable(dataset)
+    check_letters(letters)
     if emotion is None:
         emotion = _choose(
             rng, {canonical(e): part.clips for e, part in style.emotions.items() if canonical(e) in table}
@@ -198,7 +201,7 @@ def draw(
         aus = _choose(rng, table[emotion])
     elif clash := _clashes(aus):
         raise ZooError(f"AU{clash[0][0]} and AU{clash[0][1]} exclude each other (FACS manual); take one of them")
-    return AUScript(dataset=dataset, emotion=emotion, moves=_moves(rng, sorted(aus), style, kind_of(dataset)))
+    return AUScript(dataset=dataset, emotion=emotion, moves=_moves(rng, sorted(aus), style, kind_of(dataset), letters))
 
 
 def _choose(rng: np.random.Generator, counts: Mapping[Any, int]) -> Any:
@@ -206,14 +209,22 @@ def _choose(rng: np.random.Generator, counts: Mapping[Any, int]) -> Any:
     return names[int(rng.choice(len(names), p=weights / weights.sum()))]
 
 
-def _moves(rng: np.random.Generator, aus: Sequence[int], style: Statistics, kind: Kind) -> tuple[Move, ...]:
+def check_letters(letters: str) -> None:
+    """Raises ZooError where one of them is no intensity of FACS."""
+    if strange := sorted(set(letters) - set(LETTERS)):
+        raise ZooError(f"FACS has no intensity {', '.join(strange)}; it has {', '.join(LETTERS)}")
+
+
+def _moves(
+    rng: np.random.Generator, aus: Sequence[int], style: Statistics, kind: Kind, letters: str
+) -> tuple[Move, ...]:
     side, ratio = _side(rng, style)
     sided = [a for a in aus if len(sides(a)) > 1]
     chosen = {a for a in sided if a in _ONE_SIDED} or set(sided)
     rise, total = _timing(rng, style, kind)
     moves = []
     for au in aus:
-        letter, intensity = _intensity(rng, au, kind)
+        letter, intensity = _intensity(rng, au, dict.fromkeys(letters, 1) or _letters(kind))
         if au == 7 and 5 in aus:  # lids that are tightened to the utmost cannot be raised
             letter, intensity = ("D", LETTERS["D"]) if letter == "E" else (letter, intensity)
         delay = float(np.clip(rng.normal(0, _JITTER), -40, 40)) if len(aus) > 1 else 0.0
@@ -249,9 +260,9 @@ def _letters(kind: Kind) -> Mapping[str, int]:
     return {letter: statistics(source).intensities[letter] for letter in letters}
 
 
-def _intensity(rng: np.random.Generator, au: int, kind: Kind) -> tuple[str, float]:
+def _intensity(rng: np.random.Generator, au: int, letters: Mapping[str, int]) -> tuple[str, float]:
     # SAMM: three of its four E are AU43
-    letter = str(_choose(rng, {"D": 1, "E": 3} if au == 43 else _letters(kind)))
+    letter = str(_choose(rng, {"D": 1, "E": 3} if au == 43 else letters))
     # Reading: people fill the range between two letters; a tenth either way
     return letter, min(1.0, LETTERS[letter] * float(rng.uniform(0.9, 1.1)))
 
