@@ -33,7 +33,7 @@ from zoo.train.folds import run_cv, run_loso
 from zoo.train.launch import one_thread, quiet
 from zoo.train.pretrain import fit_units, pretrain, unit_scores
 from zoo.train.recipe import parse, plain_config
-from zoo.weights import index, save, write_index
+from zoo.weights import add_to_index, save
 
 RECIPE, NAME, START = "au_flow_graph_megc2019", "au_flow_graph.megc2019", "au_flow_graph.synthetic"
 OUT = HERE / "benchmarks" / "results" / "au_flow_graph.json"
@@ -183,8 +183,7 @@ def _classes(net: ZooModel, data: Any) -> dict[str, float]:
 
 
 def _list(name: str, entry: dict[str, Any]) -> None:
-    listed = {n: {k: v for k, v in e.items() if k != "files"} for n, e in index().items()}
-    write_index(HERE / "checkpoints", listed | {name: entry})
+    add_to_index(HERE / "checkpoints", {name: entry})
 
 
 def _tell(name: str) -> Any:

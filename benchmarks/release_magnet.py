@@ -37,7 +37,7 @@ from zoo.synthesis.sample import landmarks_of, sample_clip, strength
 from zoo.vision.faces import Face, align, similarity
 from zoo.vision.flow import optical_flow
 from zoo.vision.resample import Spline, arrivals
-from zoo.weights import find, index, load, save, write_index
+from zoo.weights import add_to_index, find, load, save
 
 HERE = Path(__file__).resolve().parent.parent
 TRAINED_ON = 80  # persons
@@ -331,8 +331,7 @@ def publish(model: MagNet, table: dict[str, Any], record: dict[str, Any]) -> Non
         "repo": None,
         "revision": None,
     }
-    listed = {name: {k: v for k, v in other.items() if k != "files"} for name, other in index().items()}
-    write_index(HERE / "checkpoints", {**listed, NAME: entry})
+    add_to_index(HERE / "checkpoints", {NAME: entry})
     load(NAME)
 
 

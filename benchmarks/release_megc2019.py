@@ -28,7 +28,7 @@ from zoo.train.folds import run_loso
 from zoo.train.launch import quiet
 from zoo.train.recipe import parse, plain_config
 from zoo.train.stacked import why_not
-from zoo.weights import index, save, write_index
+from zoo.weights import add_to_index, save
 
 HERE = Path(__file__).resolve().parent.parent
 RESULTS = HERE / "benchmarks" / "results" / "megc2019"
@@ -135,7 +135,7 @@ def main() -> None:
         summary = run_baseline(name, data)
         _dump(RESULTS / f"{name}.json", summary)
         baselines[name] = summary["metrics"]
-    listed = {name: {k: v for k, v in entry.items() if k != "files"} for name, entry in index().items()}
+    listed = {}
     for arch in arguments.only or NETWORKS:
         recipe = f"{arch}_megc2019"
         config = plain_config(parse([recipe], ["--data.root", arguments.root]))
@@ -151,7 +151,7 @@ def main() -> None:
         print_scores(summary, arch)
         _dump(RESULTS / f"{arch}.json", summary)
         listed[f"{arch}.megc2019"] = publish(arch, recipe, arguments, summary, baselines)
-    write_index(HERE / "checkpoints", listed)
+    add_to_index(HERE / "checkpoints", listed)
     leaderboard()
 
 

@@ -27,7 +27,7 @@ from zoo.spotting.softnet_training import fit, samples
 from zoo.spotting.stream import SteadyTrack
 from zoo.vision.faces import MTCNNDetector
 from zoo.vision.video import Frame
-from zoo.weights import index, load, read_config, save, write_index
+from zoo.weights import add_to_index, load, read_config, save
 
 FLOW, SCOPE = "dis", "video"
 SCORES = Path(__file__).parent / "results" / "spotting.json"
@@ -76,7 +76,7 @@ def aligned(video: LongVideo, detector: MTCNNDetector) -> list[np.ndarray]:
 def publish(folder: Path) -> None:
     """List the two networks in the index of the checkpoints."""
     scores = json.loads(SCORES.read_text(encoding="utf-8"))["intervals"]["softnet"]
-    listed = {name: {k: v for k, v in other.items() if k != "files"} for name, other in index().items()}
+    listed = {}
     for kind in ("micro", "macro"):
         name = f"softnet.synthetic_{kind}"
         record = read_config(folder / name)["record"]
@@ -93,7 +93,7 @@ def publish(folder: Path) -> None:
             "repo": None,
             "revision": None,
         }
-    write_index(folder, listed)
+    add_to_index(folder, listed)
     for kind in ("micro", "macro"):
         load(f"softnet.synthetic_{kind}")
 

@@ -31,7 +31,7 @@ from zoo.synthesis.portraits import read_portraits
 from zoo.train.fit import fit
 from zoo.train.launch import quiet
 from zoo.train.recipe import layers, parse
-from zoo.weights import index, load, save, write_index
+from zoo.weights import add_to_index, load, save
 
 HERE = Path(__file__).resolve().parent.parent
 RESULTS = HERE / "benchmarks" / "results" / "synthetic.json"
@@ -113,12 +113,17 @@ def make_data(arguments: argparse.Namespace) -> tuple[Path, Path, Path]:
     manifest, dealt = arguments.runs / "people.parquet", arguments.runs / "dealt.parquet"
     table = read("casme2", people)
     table.write(manifest)
+    deal(table, dealt)
+    return people, manifest, dealt
+
+
+def deal(table: Manifest, out: Path) -> None:
+    """The clips with labels dealt at random: what a network finds where there is nothing to find."""
     order = np.random.default_rng(0).permutation(len(table))
     labels = ["emotion", "emotion_raw", "objective", "aus", "aus_raw"]
     mixed = table.table.copy()
     mixed[labels] = table.table[labels].iloc[order].set_axis(mixed.index)
-    Manifest(mixed, table.reports).write(dealt)
-    return people, manifest, dealt
+    Manifest(mixed, table.reports).write(out)
 
 
 def trained(arch: str, overrides: Sequence[str], seed: int, folder: Path) -> dict[str, Any]:
@@ -244,13 +249,12 @@ def publish(
             raise SystemExit(
                 f"{name}: storing it changed {metric} from {before[f'test/{metric}']:.4f} to {again[f'test/{metric}']:.4f}"
             )
-    listed = {n: {k: v for k, v in entry.items() if k != "files"} for n, entry in index().items()}
-    listed[name] = {
+    entry = {
         "arch": arch, "recipe": f"{arch}_synthetic", "synthetic": True, "licence": LICENCE, "attribution": ATTRIBUTION,
         "trained_on": record["trained_on"], "protocol": record["protocol"], "metrics": metrics, "digests": run["digests"],
         "parameters": parameters, "classes": list(model.classes), "repo": None, "revision": None,
     }  # fmt: skip
-    write_index(HERE / "checkpoints", listed)
+    add_to_index(HERE / "checkpoints", {name: entry})
     print(f"{target}: {sum(f.stat().st_size for f in target.iterdir()) / 1e6:.2f} MB")
 
 

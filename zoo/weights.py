@@ -305,3 +305,9 @@ def write_index(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
     temporary.write_text(json.dumps({"format": FORMAT, "weights": weights}, indent=1) + "\n", encoding="utf-8")
     temporary.replace(folder / "index.json")
     _index.cache_clear()
+
+
+def add_to_index(folder: Path, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    """List checkpoints beside those that ``folder``'s ``index.json`` holds, or in their place; see :func:`write_index`."""
+    listed = {n: {k: v for k, v in entry.items() if k != "files"} for n, entry in _index(folder).items()}
+    write_index(folder, listed | dict(entries))
