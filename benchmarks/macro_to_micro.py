@@ -68,6 +68,7 @@ WAYS: Mapping[str, Sequence[str]] = {
     "discriminative": [*WEIGHTS, "--model.finetune", "{lr_decay: 0.5}"],
     "gradual": [*WEIGHTS, "--model.finetune", "{unfreeze_every: 2}"],
 }
+TRIED = {"grey": ("scratch", "frozen", "fine_tuned"), "difference": tuple(WAYS)}
 SAID = {
     "scratch": "from scratch",
     "frozen": "macro weights, all frozen but the classifier",
@@ -231,12 +232,12 @@ def apex(name: str, data: Data, arguments: argparse.Namespace) -> dict[str, Any]
         print(f"{folder}: {macro[-1]['test']}", flush=True)
     start = f"local-dir:{runs / f'macro-{FINAL_SEED}' / 'checkpoint'}"
     summaries: dict[str, Any] = {}
-    for way, change in WAYS.items():
-        flags = [part.format(weights=start) for part in change]
+    for way in TRIED[name]:
+        flags = [part.format(weights=start) for part in WAYS[way]]
         summaries[way] = cross_validated(way, [*INPUTS[name], *data.flags(data.micro), *flags], runs, arguments)
     dealt = [*INPUTS[name], *data.flags(data.micro, data.dealt), *(part.format(weights=start) for part in WEIGHTS)]
     chance = cross_validated("dealt", dealt, runs, arguments, seeds=1)
-    together = compare([Run.read(runs / way) for way in WAYS])
+    together = compare([Run.read(runs / way) for way in summaries])
     model = load(start)
     return {
         "macro": {
@@ -501,7 +502,7 @@ def write_table(found: Mapping[str, Any]) -> None:
             f"{told['real_smiles_read_as_positive']:.0%} are read as positive. On micro-expressions, as they are: UF1 {told['zero_shot']['uf1']:.3f}.",
             "", "| | seeds | UF1 | UAR | difference | interval | p (Holm) | McNemar p |", "|---|---|---|---|---|---|---|---|",
         ]  # fmt: skip
-        for way in WAYS:
+        for way in TRIED[form]:
             lines.append(_row(SAID[way], result["micro"][way], result["compared_with_scratch"].get(way)))
         lines.append(_row("labels dealt at random, macro weights fine-tuned", result["micro"]["dealt"], None))
         ceiling = result["true_units_looked_up"]
