@@ -41,6 +41,7 @@ PARAMETERS = {  # at 3 classes, from the papers' tables or counted in the releas
     ("micronet",): 11_308_611,
     ("zhi3d",): 2_016_451,  # 2,016,709 at 5 classes
     ("kd_student",): 241_571,
+    ("kd_teacher",): 11_183_181,
     ("resnet_apex",): 4_924_027,
 }
 COUNTS = {name: count for names, count in PARAMETERS.items() for name in names}
@@ -56,6 +57,7 @@ SMALL = {  # how to build, for behaviour that does not depend on the size, what 
     "micronet": {"backbone": "test_resnet", "input_spec": APEX.replace(size=32)},
     "saat": {"backbone": "test_resnet", "input_spec": APEX.replace(size=32)},
     "kd_student": {"input_spec": APEX.replace(size=32)},
+    "kd_teacher": {"backbone": "test_resnet", "input_spec": APEX.replace(size=32)},
     "zhi3d": {"input_spec": CLIP.replace(channels=("grey",), frames=8)},
 }
 

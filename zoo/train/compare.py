@@ -47,6 +47,7 @@ class Run:
     classes: tuple[str, ...]
     split: str  # digest
     inputs: str  # digest
+    beside: tuple[str, ...] = ()  # digests of macro clips and of a teacher that were learnt from too
 
     @classmethod
     def read(cls, path: str | Path) -> Run:
@@ -73,6 +74,10 @@ class Run:
                 keys=tuple(content["keys"][i] for i in at), people=tuple(people[i] for i in at), truth=truth[at],
                 predicted={seed: row[at] for seed, row in rows.items()}, classes=tuple(content["classes"]),
                 split=content["digests"]["split"], inputs=content["digests"]["inputs"],
+                beside=(
+                    *(f"{k} {content['digests'][k]}" for k in ("macro", "teacher") if k in content["digests"]),
+                    *(["held-out clips without classes"] if content.get("adapted_to_test") else []),
+                ),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ProtocolError(
@@ -109,6 +114,7 @@ def compare(runs: Sequence[Run], *, resamples: int = 10_000, seed: int = 0) -> d
     for other in others:
         _refuse_unlike(first, other)
     notes = [f"{r.name} was trained on other inputs than {first.name}" for r in others if r.inputs != first.inputs]
+    notes += [_learnt_otherwise(r, first) for r in others if r.beside != first.beside]
     datasets = np.array([key.partition("/")[0] for key in first.keys])
     pairs = [_pair(first, other, datasets, resamples, seed) for other in others]
     for part in pairs[0]["parts"]:
@@ -127,6 +133,11 @@ def compare(runs: Sequence[Run], *, resamples: int = 10_000, seed: int = 0) -> d
         "pairs": pairs,
         "notes": notes,
     }
+
+
+def _learnt_otherwise(a: Run, b: Run) -> str:
+    told = [f"{run.name} beside {' and '.join(d[:19] for d in run.beside) or 'nothing'}" for run in (a, b)]
+    return f"learnt from other clips or teachers too: {', '.join(told)}"
 
 
 def _refuse_unlike(a: Run, b: Run) -> None:

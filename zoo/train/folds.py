@@ -16,12 +16,24 @@ from zoo.data.source import Source
 from zoo.data.splits import split_digest
 from zoo.errors import ProtocolError, ZooError
 from zoo.registry import unknown
-from zoo.train.jobs import Config, Inner, Job, Select, check_result, config_digest, fit_seed, kinds
+from zoo.train.jobs import (
+    Config,
+    Inner,
+    Job,
+    Select,
+    beside,
+    check_result,
+    config_digest,
+    fit_seed,
+    kinds,
+    learns_from,
+    two_domains,
+)
 from zoo.train.launch import Workers, local
 from zoo.train.recipe import recipe_text
 from zoo.train.score import pool, score, subjects_csv
 from zoo.train.statistics import person_confusions, pooled
-from zoo.train.store import result_path, run_lock, versions, write_json, write_text
+from zoo.train.store import read_json, result_path, run_lock, versions, write_json, write_text
 from zoo.weights import seen_among
 
 __all__ = [
@@ -173,22 +185,29 @@ class _Run:
         digest: str = self.data.digest
         self.stamp = {
             "config": config_digest(config), "inputs": digest, "split": split_digest(split, self.data.keys),
-            **({"select": select} if select != "last" else {}),
+            **({"select": select} if select != "last" else {}), **beside(config, task.input_spec, every.classes),
         }  # fmt: skip
 
     def refuse_seen(self) -> None:
         """Scoring weights on clips that they were trained on is a leak."""
-        weights = str(self.config["model"].get("weights") or "")
-        if known := seen_among(weights, self.data.keys):
-            raise ProtocolError(
-                f"{weights} was trained on {len(known)} of these {len(self.data)} clips ({known[0]}, …): scoring it on them "
-                f"would be a leak; start from an architecture (model.arch), or from weights that have not seen them"
-            )
+        for weights in learns_from(self.config):
+            if known := seen_among(weights, self.data.keys):
+                raise ProtocolError(
+                    f"{weights} was trained on {len(known)} of these {len(self.data)} clips ({known[0]}, …): scoring on them "
+                    f"what starts or learns from it would be a leak; start from an architecture (model.arch), or take weights "
+                    f"that have not seen them"
+                )
 
     def stamps(self) -> dict[str, Any]:
         """What stands beside every number."""
         epochs = self.config["trainer"].get("max_epochs")
-        return {"digests": self.stamp, "versions": versions(), "epochs": epochs, "select": self.select}
+        plain = {"digests": self.stamp, "versions": versions(), "epochs": epochs, "select": self.select}
+        if not two_domains(self.config):
+            return plain
+        if self.config["data"].get("adapt_to_test"):
+            return plain | {"adapted_to_test": True}
+        first = result_path(self.folder, self.seeds[0], self.folds[0])
+        return plain | ({"macro_clips": read_json(first)["macro_clips"]} if first.is_file() else {})
 
     def describe(self) -> None:
         """``config.json`` for programs, ``recipe.yaml`` to run the same again."""

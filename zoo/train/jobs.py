@@ -30,7 +30,7 @@ _LATER: Mapping[str, Mapping[str, Any]] = {
     "data": {
         "protocol": "", "scheme": "", "faces": "detect", "apex": "error", "max_gap": 0, "balanced": False, "augment": None,
         "order": "shuffled", "drop_last": True,
-        "alphas": None,
+        "alphas": None, "adapt_to_test": False,
     },
 }  # fmt: skip
 
@@ -62,16 +62,47 @@ def placeless(data: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "macro": placeless(kept["macro"])} if kept.get("macro") else kept
 
 
+def two_domains(config: Config) -> bool:
+    """Whether a config learns from other clips beside its own."""
+    return "transfer" in config["model"]
+
+
+def learns_from(config: Config) -> list[str]:
+    """The weights that a training begins with or is taught by: what they have seen, it has seen."""
+    model = config["model"]
+    return [name for name in (model.get("weights"), (model.get("transfer") or {}).get("teacher")) if name]
+
+
 def kinds(config: Config) -> tuple[Any, Any]:
     """The classes of task and data module that a config is for: one domain, or micro-expressions with macro beside them."""
-    if "transfer" in config["model"]:
-        from zoo.train.two_domains import TransferTask, TwoDomainDataModule
+    if two_domains(config):
+        from zoo.train.transfer_task import TransferTask
+        from zoo.train.two_domains import TwoDomainDataModule
 
         return TransferTask, TwoDomainDataModule
     from zoo.data.module import FlowMapsDataModule
     from zoo.train.task import RecognitionTask
 
     return RecognitionTask, FlowMapsDataModule
+
+
+def data_of(config: Config, prepared: Any, fold: str, seed: int) -> Any:
+    """The data module of one fit."""
+    names = (*OPTIONS, "macro", "adapt_to_test") if two_domains(config) else OPTIONS
+    options = {k: v for k, v in config["data"].items() if k in names}
+    return kinds(config)[1](fold=fold, seed=seed, prepared=prepared, **options)
+
+
+def beside(config: Config, spec: InputSpec, classes: tuple[str, ...]) -> dict[str, str]:
+    """Digests of what is learnt from beside the clips of a run, which decides its results as they do.
+
+    See :func:`zoo.train.two_domains.beside`; empty for one domain.
+    """
+    if not two_domains(config):
+        return {}
+    from zoo.train.two_domains import beside
+
+    return beside(config, spec, classes)
 
 
 def fit_seed(seed: int, fold: str) -> int:
@@ -175,11 +206,10 @@ class Job:
         started = time.perf_counter()
         number = fit_seed(self.seed, fold)
         torch.manual_seed(number)
-        make_task, make_data = kinds(self.config)
+        make_task, _ = kinds(self.config)
         task = make_task(**self.config["model"])
         prepared = self._inputs(task.input_spec)
-        options = {k: v for k, v in self.config["data"].items() if k in (*OPTIONS, "macro")}
-        data = make_data(fold=fold, seed=number, prepared=prepared, **options)
+        data = data_of(self.config, prepared, fold, number)
         curve = loss_curve()
         oracle = [oracle_watch()] if self.select == "oracle" else []
         trainer = pl.Trainer(
@@ -199,6 +229,9 @@ class Job:
             rows, truth, logits = collect(trainer.predict(task, datamodule=data))
         seconds = time.perf_counter() - started
         result = self._result(fold, prepared, rows.tolist(), truth.tolist(), logits.tolist(), curve.epochs, seconds)
+        if two_domains(self.config):
+            seen = "adapted_to_test" if data.adapt_to_test else "macro_clips"
+            result |= {seen: len(data.macro.fold.train), **beside(self.config, prepared.spec, prepared.data.classes)}
         return {**result, "select": "oracle", **oracle[0].chosen()} if oracle else result
 
     def _result(

@@ -102,6 +102,19 @@ class Objective(nn.Module):
             net.check_input(x)
             features = net.forward_features(x)
             logits = net.forward_head(features)
+        parts = self.parts(logits, features, au_logits, y, aus)
+        extra = net.extra_loss(x, aus)
+        if extra is not None:
+            parts["extra"] = extra
+        return sum(parts.values(), start=logits.new_zeros(())), parts
+
+    def parts(
+        self, logits: Tensor, features: Tensor, au_logits: Tensor | None, y: Tensor, aus: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Each part by name, of what a pass of the network gave; its own ``extra_loss`` is not among them.
+
+        Shapes: logits ``[B, K]``, features ``[B, D]``, au_logits ``[B, A]``, y int ``[B]``, aus float ``[B, A]``.
+        """
         target = self.fuzzy(aus, y) if self.fuzzy is not None else y
         parts = {"emotion": self.recipe.emotion_weight * self.emotion(logits, target)}
         if self.au is not None:
@@ -109,7 +122,4 @@ class Objective(nn.Module):
         if self.feature is not None:
             against = aus if getattr(self.feature, "needs_aus", False) else y
             parts["feature"] = self.recipe.feature_weight * self.feature(features, against)
-        extra = net.extra_loss(x, aus)
-        if extra is not None:
-            parts["extra"] = extra
-        return sum(parts.values(), start=logits.new_zeros(())), parts
+        return parts

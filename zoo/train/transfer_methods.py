@@ -5,9 +5,8 @@ Each method sees batches of both domains, which pass the network together, so th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, TypeVar, assert_never, get_args
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +19,6 @@ from zoo.models.micronet import EIDNet
 from zoo.models.saat import SAATNet
 from zoo.train.domain_losses import (
     DomainDiscriminator,
-    Inequality,
     attention_transfer,
     coral,
     cross_domain_triplet,
@@ -30,44 +28,17 @@ from zoo.train.domain_losses import (
     mmd,
     reverse_gradient,
 )
+from zoo.train.transfer_recipe import TransferRecipe
 
 Family = TypeVar("Family", bound=ZooModel)
-MethodName = Literal["joint", "dann", "coral", "mmd", "emr", "micronet", "saat", "distill"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TransferRecipe:
-    """How two domains are learnt together; the ``transfer`` of a recipe. JSON-plain."""
+class Look(NamedTuple):
+    """What a method keeps of a pass of the network."""
 
-    method: MethodName = "joint"  # joint: both domains, nothing between them
-    macro_weight: float = 1.0  # of the cross entropy of macro clips
-    weight: float = 1.0  # of what the method adds
-    slope: float = 10.0  # dann, emr, micronet: how fast the reversal grows over the training
-    teacher: str = ""  # weights of the frozen teacher: saat, distill, and, where given, micronet
-    beta: float = 1000.0  # saat: half of it weighs the attention
-    margin: float = 0.3  # micronet: of the triplets
-    inequality: Inequality = "micro_above"  # micronet: which loss may not be above the other
-    inequality_weight: float = 1e-3
-    probabilities: float = 0.5  # distill: weight of the teacher's action units beside its features
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> TransferRecipe:
-        """From the ``transfer`` of a recipe. Raises ZooError for a field that there is not, or a value out of range."""
-        known = {f.name for f in fields(cls)}
-        if extra := sorted(set(options) - known):
-            raise ZooError(f"transfer has no {', '.join(extra)}; it has {', '.join(sorted(known))}")
-        recipe = cls(**options)
-        for name, allowed in (("method", MethodName), ("inequality", Inequality)):
-            if getattr(recipe, name) not in get_args(allowed):
-                raise ZooError(f"transfer.{name} is {getattr(recipe, name)!r}; known: {', '.join(get_args(allowed))}")
-        for name in ("macro_weight", "weight", "beta", "margin", "inequality_weight", "probabilities"):
-            if getattr(recipe, name) < 0:
-                raise ZooError(f"transfer.{name} is {getattr(recipe, name)}; it is not below 0")
-        if recipe.method in ("saat", "distill") and not recipe.teacher:
-            raise ZooError(
-                f"transfer.method {recipe.method} learns from a teacher; name its weights in transfer.teacher"
-            )
-        return recipe
+    features: Tensor  # [B, num_features]
+    au_logits: Tensor | None = None  # [B, A], of a network of action units
+    kept: Any = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +46,7 @@ class Pair:
     """A batch of both domains after it has passed the network: micro clips first."""
 
     x: Tensor  # [B, *input_spec.shape]
-    y: Tensor  # [B]
+    y: Tensor  # [B]; -1 where the class is not to be known
     people: Tensor  # [B], number of the person
     micro: int  # how many clips are micro
     progress: float  # of the training, 0 to 1
@@ -95,9 +66,12 @@ class Method(nn.Module):
         super().__init__()
         self.recipe = recipe
 
-    def look(self, net: ZooModel, x: Tensor) -> tuple[Tensor, Any]:
+    def look(self, net: ZooModel, x: Tensor) -> Look:
         """Features, and whatever :meth:`forward` wants of the pass that made them."""
-        return net.forward_features(x), None
+        if isinstance(net, AUModel):
+            outputs = net.forward_graph(x)
+            return Look(outputs.features, outputs.au_logits)
+        return Look(net.forward_features(x))
 
     def forward(self, net: ZooModel, pair: Pair) -> dict[str, Tensor]:
         """What is added, by name."""
@@ -163,11 +137,11 @@ class MicroNetMethod(Adversary):
         self.leak = nn.Linear(net.num_features, people)
         self.teacher = Teacher(teacher) if teacher is not None else None
 
-    def look(self, net: ZooModel, x: Tensor) -> tuple[Tensor, Any]:
+    def look(self, net: ZooModel, x: Tensor) -> Look:
         """See :meth:`Method.look`."""
         assert isinstance(net, EIDNet)
         shared = net.forward_shared(x)
-        return net.expression(shared), shared
+        return Look(net.expression(shared), kept=shared)
 
     def forward(self, net: ZooModel, pair: Pair) -> dict[str, Tensor]:
         """See the class."""
@@ -195,11 +169,11 @@ class SAATMethod(Method):
         super().__init__(recipe)
         self.teacher = Teacher(teacher)
 
-    def look(self, net: ZooModel, x: Tensor) -> tuple[Tensor, Any]:
+    def look(self, net: ZooModel, x: Tensor) -> Look:
         """See :meth:`Method.look`."""
         assert isinstance(net, SAATNet)
         stages = net.forward_stages(x)
-        return net.forward_pooled(stages[-1]), stages
+        return Look(net.forward_pooled(stages[-1]), kept=stages)
 
     def forward(self, net: ZooModel, pair: Pair) -> dict[str, Tensor]:
         """See the class."""
@@ -259,10 +233,7 @@ def method(recipe: TransferRecipe, net: ZooModel, *, people: int, teacher: ZooMo
         ZooError: the network or the teacher is not of the family that the method needs, or the two eat different inputs.
     """
     if teacher is not None and teacher.input_spec != net.input_spec:
-        raise ZooError(
-            f"teacher {recipe.teacher} eats {teacher.input_spec}, the student {net.input_spec}; both see the same clips: "
-            f"set model.input to the teacher's"
-        )
+        raise ZooError(f"teacher {recipe.teacher} eats other inputs than the student: {_unlike(teacher, net)}")
     match recipe.method:
         case "joint":
             return Method(recipe)
@@ -284,6 +255,19 @@ def method(recipe: TransferRecipe, net: ZooModel, *, people: int, teacher: ZooMo
             return Distillation(recipe, net, _family(teacher, AUModel, recipe))  # type: ignore[type-abstract]
         case _:
             assert_never(recipe.method)
+
+
+def _unlike(teacher: ZooModel, net: ZooModel) -> str:
+    """In what the input of a student differs from its teacher's, and the flag that ends it."""
+    theirs, own = teacher.input_spec.to_dict(), net.input_spec.to_dict()
+    apart = {k: v for k, v in theirs.items() if own.get(k) != v}
+    told = ", ".join(f"{k} {_plain(v)}, not {_plain(own[k]) if k in own else 'any'}" for k, v in apart.items())
+    flag = ", ".join(f"{k}: {_plain(v)}" for k, v in apart.items())
+    return f'{told}. Both see the same clips: --model.input "{{{flag}}}", beside what model.input says already'
+
+
+def _plain(value: Any) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
 
 
 def _both(recipe: TransferRecipe, net: ZooModel) -> TransferRecipe:

@@ -1,9 +1,10 @@
-"""Macro- and micro-expressions side by side: batches of both, and the task that learns from them."""
+"""Macro- and micro-expressions side by side, or one database and another: batches of both."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any
@@ -11,22 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zoo.data.module import FlowMapsDataModule, Prepared, ResidentLoader
 from zoo.data.source import Source
+from zoo.data.splits import Fold
 from zoo.errors import ProtocolError, ZooError
-from zoo.train.task import Batch, RecognitionTask
-from zoo.train.transfer_methods import Pair, TransferRecipe, method
+from zoo.train.task import Batch
 from zoo.types import InputSpec
 
-OWN = (
-    "batch_size",
-    "mirror",
-    "shift",
-    "balanced",
-    "fold",
-)  # of the macro clips; what is left out is as for the micro clips
+# of the macro clips; what is left out is as for the micro clips, but for the fold: all of them
+OWN = ("batch_size", "mirror", "shift", "balanced", "augment", "fold")
 
 
 class PairedLoader:
@@ -49,44 +44,72 @@ class PairedLoader:
 
 
 class TwoDomainDataModule(FlowMapsDataModule):
-    """Micro clips under a protocol, as :class:`~zoo.data.module.FlowMapsDataModule`, with macro clips beside them in training.
+    """Micro clips under a protocol, as :class:`~zoo.data.module.FlowMapsDataModule`, with other clips beside them in training.
 
     Args:
         root: and all that follows, of the micro clips, which alone are tested.
         macro: of the macro clips: fields of :class:`~zoo.data.source.Source` (``root``, or ``manifest``, ``frames`` and
-            ``protocol``), and ``batch_size``, ``mirror``, ``shift``, ``balanced``, ``fold``, where they differ.
+            ``protocol``), and ``batch_size``, ``mirror``, ``shift``, ``balanced``, ``augment``, ``fold``, where they differ.
+        adapt_to_test: in place of ``macro``: the clips that the fold holds out, without their classes, as unsupervised domain
+            adaptation from one database to another has it. Such a network has looked at the pictures it is tested on, which every
+            result says.
 
     Raises:
         ProtocolError: an empty domain; classes that are not the same, or that one domain does not show; a person who is tested
-            among the macro clips.
+            among the macro clips; nothing held out to adapt to.
     """
 
-    def __init__(self, root: str = "", *, macro: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, root: str = "", *, macro: dict[str, Any] | None = None, adapt_to_test: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(root, **kwargs)
-        if not macro:
+        if bool(macro) == adapt_to_test:
+            both = "data.macro and data.adapt_to_test exclude each other" if macro else "two domains need other clips"
             raise ZooError(
-                "two domains need macro clips beside the micro ones: data.macro: {manifest: …, frames: …, protocol: …}"
+                f"{both}: say data.macro: {{manifest: …, frames: …, protocol: …}}, or data.adapt_to_test to adapt to the "
+                f"held-out clips without their classes"
             )
         known = {f.name for f in fields(Source)} | set(OWN)
-        if extra := sorted(set(macro) - known):
+        if extra := sorted(set(macro or {}) - known):
             raise ZooError(f"data.macro has no {', '.join(extra)}; it has {', '.join(sorted(known))}")
-        self.macro_options = dict(macro)
+        self.macro_options = dict(macro or {})
+        self.adapt_to_test = adapt_to_test
         self.macro: FlowMapsDataModule | None = None
+        self._augment = kwargs.get("augment")
 
     def setup(self, stage: str | None = None) -> None:
         """Read, prepare and split both domains, once; refuse what cannot be learnt together."""
         if self.macro is not None:
             return
         super().setup(stage)
-        assert self.prepared is not None and self.fold is not None
-        spec, own = self.prepared.spec, {k: self.macro_options[k] for k in OWN if k in self.macro_options}
-        source = Source.of({"complete": False, **{k: v for k, v in self.macro_options.items() if k not in OWN}})
-        prepared = _macro_inputs(source, json.dumps(spec.to_dict(), sort_keys=True))
-        shared = {"batch_size": self.batch_size, "mirror": self.mirror, "shift": self.shift, "balanced": self.balanced}
-        macro = FlowMapsDataModule(seed=self.seed + 1, prepared=_in_order(prepared, self), **{**shared, **own})
-        macro.setup()
+        assert self.prepared is not None
+        self.macro = self._held_out(self.prepared) if self.adapt_to_test else self._macro(self.prepared)
+
+    def _macro(self, micro: Prepared) -> FlowMapsDataModule:
+        own = {k: self.macro_options[k] for k in OWN if k in self.macro_options}
+        options = {**self._shared(), **own}
+        prepared = macro_inputs(self.macro_options, micro.spec, augment=options["augment"])
+        with _said_of("data.macro"):
+            macro = FlowMapsDataModule(seed=self.seed + 1, prepared=_in_order(prepared, micro.data.classes), **options)
+            macro.setup()
         _refuse(self, macro)
-        self.macro = macro
+        return macro
+
+    def _held_out(self, prepared: Prepared) -> FlowMapsDataModule:
+        assert self.fold is not None
+        if not self.fold.test:
+            raise ProtocolError(
+                f"data.adapt_to_test: fold {self.fold.name} holds no clip out that could be adapted to; choose data.fold"
+            )
+        _show_every_class("micro", self)
+        unknown = replace(prepared, labels=torch.full_like(prepared.labels, -1))
+        beside = FlowMapsDataModule(seed=self.seed + 1, prepared=unknown, **{**self._shared(), "balanced": False})
+        beside.fold = Fold(name=self.fold.name, train=self.fold.test, test=())
+        return beside
+
+    def _shared(self) -> dict[str, Any]:
+        shared = ("batch_size", "mirror", "shift", "balanced")
+        return {**{name: getattr(self, name) for name in shared}, "augment": self._augment}
 
     def train_dataloader(self) -> Any:
         """Pairs of batches."""
@@ -95,93 +118,67 @@ class TwoDomainDataModule(FlowMapsDataModule):
 
     @property
     def people(self) -> tuple[Tensor, Tensor, int]:
-        """Number of the person of each micro clip, of each macro clip, and how many persons there are."""
+        """Number of the person of each micro clip, of each macro clip, and how many persons are trained on.
+
+        Who is not trained on has -1.
+        """
         assert self.macro is not None
-        names = [_clips(domain).people for domain in (self, self.macro)]
-        numbers = {name: i for i, name in enumerate(dict.fromkeys([*names[0], *names[1]]))}
-        micro, macro = (torch.tensor([numbers[name] for name in of]) for of in names)
+        sides = self, self.macro
+        trained = [_clips(side).people[i] for side in sides for i in _fold(side).train]
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(trained))}
+        micro, macro = (torch.tensor([numbers.get(name, -1) for name in _clips(side).people]) for side in sides)
         return micro, macro, len(numbers)
 
 
-class TransferTask(RecognitionTask):
-    """Train a recogniser of micro-expressions with macro-expressions beside them; it is tested as ever.
+def macro_inputs(options: Mapping[str, Any], spec: InputSpec, *, augment: Any = None) -> Prepared:
+    """The macro clips of a recipe, read once for all folds.
 
     Args:
-        arch: and all that follows, see :class:`~zoo.train.task.RecognitionTask`; ``class_balance`` and ``label_smoothing`` are of
-            the micro clips.
-        transfer: fields of :class:`~zoo.train.transfer_methods.TransferRecipe`, e.g. ``{method: dann, weight: 0.5}``.
+        options: ``data.macro``.
+        spec: what the network eats.
+        augment: whether they are to be augmented, so that what augmentation works on is kept.
 
-    Shapes: batches of two triples ``(x [B, C, S, S], y [B], position [B])``, micro and macro.
+    Raises:
+        ZooError: saying that it is ``data.macro`` which is at fault.
     """
-
-    def __init__(self, arch: str = "", *, transfer: dict[str, Any] | None = None, **kwargs: Any) -> None:
-        super().__init__(arch, **kwargs)
-        self.transfer = TransferRecipe.of(transfer or {})
-        if self.loss_recipe is not None:
-            raise ZooError(
-                "losses and transfer do not mix yet: the losses between domains go with the plain cross entropy"
-            )
-        self.method: Any = None
-        self.people: tuple[Tensor, Tensor] | None = None
-
-    def setup(self, stage: str) -> None:
-        """Build what the method adds, which is trained with the network and not stored with it."""
-        super().setup(stage)
-        data: Any = getattr(self.trainer, "datamodule", None)
-        if stage != "fit" or self.method is not None:
-            return
-        if not isinstance(data, TwoDomainDataModule):
-            raise ZooError("model.transfer learns from two domains: say in data.macro where the macro clips are")
-        teacher = None
-        if self.transfer.teacher:
-            from zoo.weights import load
-
-            teacher = load(self.transfer.teacher)
-        micro, macro, count = data.people
-        self.people = micro, macro
-        self.method = method(self.transfer, self.net, people=count, teacher=teacher)
-
-    def learning(self) -> list[Any]:
-        """As ever, and what the method adds."""
-        added = [p for p in self.method.parameters() if p.requires_grad]
-        if not added:
-            return super().learning()
-        if self.finetune:
-            return [*super().learning(), {"params": added, "lr": self.hparams["lr"], "name": "transfer"}]
-        return [*super().learning(), *added]
-
-    def training_step(self, batch: tuple[Batch, Batch], _: int) -> Tensor:  # type: ignore[override]
-        """The loss of a batch of each domain."""
-        (x, y, rows), (macro_x, macro_y, macro_rows) = batch
-        assert self.people is not None
-        both_x, both_y = self._laid_out(torch.cat((x, macro_x))), torch.cat((y, macro_y))
-        who = torch.cat((self.people[0][rows.cpu()], self.people[1][macro_rows.cpu()])).to(y.device)
-        self.net.check_input(both_x)
-        features, kept = self.method.look(self.net, both_x)
-        logits = self.net.forward_head(features)
-        pair = Pair(
-            x=both_x, y=both_y, people=who, micro=len(y), features=features, kept=kept,
-            losses=F.cross_entropy(logits, both_y, reduction="none"),
-            progress=self.trainer.global_step / max(int(self.trainer.estimated_stepping_batches), 1),
-        )  # fmt: skip
-        parts = {
-            "micro": F.cross_entropy(
-                logits[: len(y)], y, weight=self.class_weights, label_smoothing=self.hparams["label_smoothing"]
-            ),
-            "macro": self.transfer.macro_weight * pair.losses[len(y) :].mean(),
-        }
-        parts |= {name: self.transfer.weight * value for name, value in self.method(self.net, pair).items()}
-        loss = torch.stack(list(parts.values())).sum()
-        if self.trainer.loggers or self.trainer.progress_bar_callback:
-            shown = {"train/loss": loss, **{f"train/{k}": v for k, v in parts.items()}}
-            self.log_dict(shown, prog_bar=True, on_step=False, on_epoch=True, batch_size=len(y))
-        return loss
+    with _said_of("data.macro"):
+        source = Source.of({"complete": False, **{k: v for k, v in options.items() if k not in OWN}})
+        return _macro_inputs(source, json.dumps(spec.to_dict(), sort_keys=True), bool(augment))
 
 
 @lru_cache(maxsize=1)  # the folds of a run share their macro clips
-def _macro_inputs(source: Source, spec: str) -> Prepared:
+def _macro_inputs(source: Source, spec: str, keep_fields: bool) -> Prepared:
     found = InputSpec.from_dict(json.loads(spec))
-    return Prepared.of(source.load(found), found)
+    return Prepared.of(source.load(found, keep_fields=keep_fields), found)
+
+
+def beside(config: Mapping[str, Any], spec: InputSpec, classes: tuple[str, ...]) -> dict[str, str]:
+    """Digests of what a fit learns from beside its own clips: ``macro`` (clips) and ``teacher`` (weights).
+
+    Args:
+        config: resolved recipe.
+        spec: what the network eats.
+        classes: of the micro clips.
+    """
+    from zoo.weights import WEIGHTS, find, sha256
+
+    found, macro = {}, config["data"].get("macro")
+    if macro:
+        augment = macro.get("augment", config["data"].get("augment"))
+        with _said_of("data.macro"):
+            found["macro"] = _in_order(macro_inputs(macro, spec, augment=augment), classes).data.digest
+    if teacher := (config["model"].get("transfer") or {}).get("teacher"):
+        found["teacher"] = sha256(find(teacher)[0] / WEIGHTS)
+    return found
+
+
+@contextmanager
+def _said_of(option: str) -> Iterator[None]:
+    """The name of an option before what is wrong with it."""
+    try:
+        yield
+    except ZooError as error:
+        raise type(error)(f"{option}: {error}") from None
 
 
 def _clips(domain: FlowMapsDataModule) -> Any:
@@ -189,9 +186,14 @@ def _clips(domain: FlowMapsDataModule) -> Any:
     return domain.prepared.data
 
 
-def _in_order(macro: Prepared, micro: FlowMapsDataModule) -> Prepared:
+def _fold(domain: FlowMapsDataModule) -> Fold:
+    assert domain.fold is not None
+    return domain.fold
+
+
+def _in_order(macro: Prepared, want: tuple[str, ...]) -> Prepared:
     """The macro clips with the numbers that the micro clips give their classes."""
-    have, want = macro.data.classes, _clips(micro).classes
+    have = macro.data.classes
     if set(have) != set(want):
         raise ProtocolError(
             f"the classes of two domains must be the same: micro has {', '.join(want)}; macro has {', '.join(have)}; "
@@ -206,25 +208,26 @@ def _in_order(macro: Prepared, micro: FlowMapsDataModule) -> Prepared:
 
 def _refuse(micro: FlowMapsDataModule, macro: FlowMapsDataModule) -> None:
     """Raise ProtocolError for two domains that cannot be learnt together, or must not be."""
-    sides: Mapping[str, FlowMapsDataModule] = {"micro": micro, "macro": macro}
-    for name, side in sides.items():
-        assert side.fold is not None
-        clips = _clips(side)
-        if not side.fold.train:
-            raise ProtocolError(
-                f"the {name} domain is empty: {clips.source} has no training clip in fold {side.fold.name}"
-            )
-        absent = [c for c, count in zip(clips.classes, side.class_counts, strict=True) if not count]
-        if absent:
-            raise ProtocolError(
-                f"the {name} domain shows no {', '.join(absent)} in training ({clips.source}): both domains need every class; "
-                f"join data sets, or choose a protocol with fewer classes"
-            )
-    assert micro.fold is not None and macro.fold is not None
-    tested = {_clips(micro).people[i] for i in micro.fold.test}
-    both = sorted(tested & {_clips(macro).people[i] for i in macro.fold.train})
+    _show_every_class("micro", micro)
+    _show_every_class("macro", macro)
+    tested = {_clips(micro).people[i] for i in _fold(micro).test}
+    both = sorted(tested & {_clips(macro).people[i] for i in _fold(macro).train})
     if both:
         raise ProtocolError(
             f"{', '.join(both[:5])} would be tested and trained on: the macro clips hold the persons of fold "
-            f"{micro.fold.name}; leave them out of data.macro"
+            f"{_fold(micro).name}; leave them out of data.macro"
+        )
+
+
+def _show_every_class(name: str, side: FlowMapsDataModule) -> None:
+    clips = _clips(side)
+    if not _fold(side).train:
+        raise ProtocolError(
+            f"the {name} domain is empty: {clips.source} has no training clip in fold {_fold(side).name}"
+        )
+    absent = [c for c, count in zip(clips.classes, side.class_counts, strict=True) if not count]
+    if absent:
+        raise ProtocolError(
+            f"the {name} domain shows no {', '.join(absent)} in training ({clips.source}): both domains need every class; "
+            f"join data sets, or choose a protocol with fewer classes"
         )
