@@ -179,7 +179,7 @@ def test_pretrained_weights_are_loaded_by_an_act_and_never_stored(monkeypatch):
     net.load_imagenet()
     assert asked == [("test_resnet", 3, True)]
     assert all(bool((p == 0.5).all()) for p in net.trunk.parameters()) and torch.equal(net.fc.weight, head)
-    assert set(net.config) == {"num_classes", "backbone", "dropout"}
+    assert set(net.config) == {"num_classes", "backbone", "dropout", "stem"}
 
 
 def test_weights_that_cannot_be_fetched_are_a_clear_error():

@@ -15,7 +15,7 @@ MAY = {
     "facs": set(), "vision": {"facs"}, "features": {"vision", "facs"}, "graph": {"facs", "vision", "report", "data", "weights", "models", "predictor"},
     "spotting": {"vision", "facs", "metrics_spotting", "weights", "models", "registry", "inputs", "report", "result"},
     "magnification": {"vision", "facs", "weights", "models", "registry", "synthesis", "report"},
-    "models": {"graph", "facs", "registry"}, "inputs": {"vision", "facs", "weights", "models"}, "data": {"inputs", "facs", "registry"},
+    "models": {"graph", "facs", "registry"}, "inputs": {"vision", "facs", "weights", "models"}, "data": {"inputs", "facs", "registry", "vision"},
     "synthesis": {"vision", "facs", "data", "graph", "inputs"}, "metrics": set(), "metrics_spotting": {"metrics"}, "registry": {"models", "weights"}, "hub": set(), "publish": {"hub", "weights"},
     "weights": {"hub", "registry", "models"}, "convert": {"weights", "registry", "models"}, "card": set(), "export": {"weights", "models", "registry", "inputs"},
     "train": {"data", "metrics", "registry", "weights", "models", "features", "report", "graph", "facs", "inputs", "synthesis", "spotting", "card"},

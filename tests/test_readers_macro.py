@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes.files import frames
+from fakes.files import frames, video
 
 from zoo.data.readers import read, readers
-from zoo.data.readers.tables import majority
+from zoo.data.readers.fer2013 import majority
 from zoo.errors import DataError
 
 
@@ -61,12 +61,18 @@ def test_mmi(tmp_path):
     for session, code in (("1", "4"), ("2", None), ("3", "9")):
         folder = tmp_path / "Sessions" / session
         folder.mkdir(parents=True)
-        (folder / f"S054-00{session}.avi").write_bytes(b"x")
+        video(folder / f"S054-00{session}.avi")
         if code:
             (folder / "session.xml").write_text(f'<session><track Expression="{code}"/></session>')
     m = read("mmi", tmp_path)
     assert m.table["emotion"].fillna("").tolist() == ["happiness", "", ""] and set(m.table["subject"]) == {"S054"}
+    assert m.table[["onset", "offset", "frame_count"]].to_numpy().tolist() == [[0, 6, 7]] * 3
+    assert m.table["apex"].isna().all() and set(m.table["onset_source"]) == {"estimated"}
     assert len(read("mmi", tmp_path, options={"unlabelled": "drop"})) == 1
+    (tmp_path / "Sessions" / "2" / "S054-002.avi").write_bytes(b"x")
+    assert len(read("mmi", tmp_path, frames="skip")) == 3
+    with pytest.raises(DataError, match=r"S054-002.avi: not readable as a video"):
+        read("mmi", tmp_path)
     (tmp_path / "Sessions" / "1" / "session.xml").write_text("<session>")
     with pytest.raises(DataError, match="not readable as XML"):
         read("mmi", tmp_path)
@@ -162,8 +168,9 @@ def test_majority_rule():
 def test_crema_d(tmp_path):
     (tmp_path / "VideoFlash").mkdir()
     for name in ("1001_DFA_ANG_XX.flv", "1001_IEO_HAP_HI.flv"):
-        (tmp_path / "VideoFlash" / name).write_bytes(b"x")
+        video(tmp_path / "VideoFlash" / name)
     m = read("crema_d", tmp_path)
+    assert m.table["offset"].tolist() == [6, 6] and m.reports[0].notes
     assert m.table["emotion"].tolist() == ["anger", "happiness"] and set(m.table["subject"]) == {"1001"}
 
 

@@ -29,6 +29,14 @@ def frames(folder: Path, names: Iterable[str]) -> Path:
     return folder
 
 
+def video(path: Path, count: int = 7) -> Path:
+    """So many frames of 64 x 48, each brighter than the one before."""
+    from zoo.vision.video import write_video
+
+    write_video(path, (np.full((48, 64, 3), 20 + 30 * i, np.uint8) for i in range(count)), fps=25)
+    return path
+
+
 def xlsx(path: Path, sheets: dict[str, Sequence[Sequence[Any]]]) -> Path:
     import openpyxl
 

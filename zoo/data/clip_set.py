@@ -35,6 +35,7 @@ class ClipSet(ABC):
     protocol: str = "leave-one-subject-out"  # what the folds are, in words
     persons: tuple[str, ...] = ()  # who is behind each clip, where data sets share people
     complete_test: bool = True  # whether the folds test every clip once
+    notes: tuple[str, ...] = ()  # what a user should know of the selection: counts of what was left out, for example
 
     def __post_init__(self) -> None:
         lengths = {
@@ -77,6 +78,15 @@ class ClipSet(ABC):
         folds = list(self.folds) or loso(self.people)
         check_folds(folds, self.people, everybody=self.complete_test)
         return folds
+
+    def lines(self) -> list[str]:
+        """What is here, for people: clips per data set and class, and what a user should know of the selection."""
+        out = [f"{self.protocol}: {len(self)} clips"]
+        sets = np.array(self.datasets)
+        for name in dict.fromkeys(self.datasets):
+            counts = np.bincount(self.labels[sets == name], minlength=len(self.classes))
+            out.append(f"  {name}: {', '.join(f'{c} {n}' for c, n in zip(self.classes, counts.tolist(), strict=True))}")
+        return [*out, *(f"  {note}" for note in self.notes)]
 
     @abstractmethod
     def content(self, row: int) -> bytes:

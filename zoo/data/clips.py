@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -12,7 +12,7 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from zoo.data.frames import list_frames, nearest
+from zoo.data.frames import VIDEOS, list_frames, nearest
 from zoo.data.manifest import Manifest
 from zoo.errors import DataError, MediaError
 from zoo.types import Clip, Interval
@@ -89,11 +89,54 @@ class TablePicture(FolderFrames):
         with path.open("rb") as file:
             file.seek(offsets[self.row])
             cells = next(csv.reader([file.readline().decode()]))
-        levels = [int(text) for text in cells[column].split() if text.isdecimal()] if column < len(cells) else []
-        side = math.isqrt(len(levels))
-        if not levels or side * side != len(levels) or max(levels) > 255:
-            raise MediaError(f"{path}, row {self.row + 2}: {len(levels)} values are no square picture of 0 to 255")
-        return np.repeat(np.array(levels, np.uint8).reshape(side, side, 1), 3, 2)
+        texts = cells[column].split() if column < len(cells) else []
+        side = math.isqrt(len(texts))
+        try:
+            levels = np.frombuffer(bytes(map(int, texts)), np.uint8)
+        except ValueError:
+            side = 0
+        if not texts or side * side != len(texts):
+            raise MediaError(f"{path}, row {self.row + 2}: {len(texts)} values are no square picture of 0 to 255")
+        return np.repeat(levels.reshape(side, side, 1), 3, 2)
+
+
+class VideoFrames(FolderFrames):
+    """Frames of a video file, decoded on access.
+
+    Args:
+        path: the file.
+        count: of its frames.
+    """
+
+    def __init__(self, path: Path, count: int) -> None:
+        super().__init__([path] * count)
+        self.path = path
+        self._reader: Any = None
+
+    @overload
+    def __getitem__(self, index: int) -> Picture: ...
+    @overload
+    def __getitem__(self, index: slice) -> FolderFrames: ...
+    def __getitem__(self, index: int | slice) -> Picture | FolderFrames:
+        if isinstance(index, slice):
+            raise TypeError("frames of a video are taken one by one")
+        from zoo.vision.video import MediaReader
+
+        number = range(len(self))[index]  # an index beyond the end ends an iteration here
+        self._reader = self._reader or MediaReader(self.path)
+        return next(self._reader.read(number, number + 1)).rgb
+
+
+def count_frames(path: str | Path) -> int:
+    """How many frames a video has: as its container states, else by decoding it.
+
+    Raises:
+        MediaError: not a readable video.
+    """
+    from zoo.vision.video import MediaReader
+
+    reader = MediaReader(path)
+    return reader.n_frames or sum(1 for _ in reader)
 
 
 @lru_cache(maxsize=2)
@@ -107,9 +150,10 @@ def _table_rows(path: Path, stamp: int) -> tuple[list[int], int]:
             place += len(line)
         file.seek(0)
         header = next(csv.reader([file.readline().decode("utf-8-sig")]), [])
-    if "pixels" not in header:
-        raise MediaError(f"{path} has no column pixels; its columns are {', '.join(header) or 'none'}")
-    return offsets[1:], header.index("pixels")
+    names = [name.strip() for name in header]
+    if "pixels" not in names:
+        raise MediaError(f"{path} has no column pixels; its columns are {', '.join(names) or 'none'}")
+    return offsets[1:], names.index("pixels")
 
 
 def open_clip(manifest: Manifest, key: str, root: str | Path, *, margin: int = 0, max_gap: int = 0) -> Clip:
@@ -125,21 +169,61 @@ def open_clip(manifest: Manifest, key: str, root: str | Path, *, margin: int = 0
     Raises:
         DataError: no such clip, it has no frames, or a key frame is not on disk.
     """
-    import pandas as pd
+    return _open(next(rows_of(manifest, [key])), key, Path(root), margin, max_gap)
 
-    if key not in manifest.table.index:
+
+def rows_of(manifest: Manifest, keys: Sequence[str], *, block: int = 1024) -> Iterator[dict[str, Any]]:
+    """Rows of a manifest as plain values, None where one is missing; a few at a time, for tables of many clips.
+
+    Raises:
+        DataError: no such clip.
+    """
+    places = manifest.table.index.get_indexer(list(keys))
+    if (places < 0).any():
         raise DataError(
-            f"the manifest has no clip {key!r}; keys look like {manifest.keys[0] if len(manifest) else 'none'}"
+            f"the manifest has no clip {keys[int(places.argmin())]!r}; keys look like "
+            f"{manifest.keys[0] if len(manifest) else 'none'}"
         )
-    row: dict[str, Any] = {str(k): None if pd.isna(v) else v for k, v in manifest.table.loc[key].items()}
+    for start in range(0, len(places), block):
+        part = manifest.table.iloc[places[start : start + block]].astype(object)
+        yield from part.where(part.notna(), None).to_dict("records")
+
+
+def clips(
+    manifest: Manifest,
+    root: str | Path | Callable[[str], Path],
+    *,
+    keys: Sequence[str] | None = None,
+    margin: int = 0,
+    max_gap: int = 0,
+) -> Iterator[Clip]:
+    """Clips of a manifest, all or those named, opened one after another; see :func:`open_clip`.
+
+    Args:
+        root: the data set's folder, or a function from the name of a data set to it.
+        keys: which clips, in this order.
+    """
+    chosen = manifest.keys if keys is None else keys
+    for key, row in zip(chosen, rows_of(manifest, chosen), strict=True):
+        yield _open(row, key, root(row["dataset"]) if callable(root) else Path(root), margin, max_gap)
+
+
+def _open(row: Mapping[str, Any], key: str, root: Path, margin: int, max_gap: int) -> Clip:
     if row["path"] is None:
         raise DataError(f"{key}: the manifest holds no path; build it with frames='require'")
-    path = Path(root) / row["path"]
+    table, _, number = row["path"].rpartition("#")
+    path = root / row["path"]
     common = {"id": row["id"], "dataset": row["dataset"], "subject": row["subject"], "emotion": row["emotion"]}
     fps = float(row["fps"]) if row["fps"] is not None else None
-    table, _, number = path.name.partition("#")
-    if number.isdecimal() and path.with_name(table).is_file():
-        return Clip(**common, fps=fps, frames=TablePicture(path.with_name(table), int(number)))
+    if table and number.isdecimal() and (root / table).is_file():
+        return Clip(**common, fps=fps, frames=TablePicture(root / table, int(number)))
+    if path.is_file() and row["kind"] != "image" and path.suffix.lower() in VIDEOS:
+        count = row["frame_count"] or count_frames(path)
+        there = {
+            name: _place(key, name, row[name], list(range(count)), max_gap) for name in ("onset", "apex", "offset")
+        }
+        interval = _interval({**row, **there}, dict(enumerate(range(count))))
+        return Clip(**common, fps=fps, frames=VideoFrames(path, count), interval=interval)
     if path.is_file():
         return Clip(**common, fps=fps, frames=FolderFrames([path]))
     frames = list_frames(path)
@@ -152,13 +236,17 @@ def open_clip(manifest: Manifest, key: str, root: str | Path, *, margin: int = 0
     if margin < max_gap and onset is not None and offset is not None:  # neighbours were only let in to be found
         low, high = (n if n is not None else 0 for n in (found["onset"], found["offset"]))
         numbers = [n for n in numbers if min(low, int(onset)) - margin <= n <= max(high, int(offset)) + margin]
-    places = {n: i for i, n in enumerate(numbers)}
-    interval = None
-    if found["onset"] is not None and found["apex"] is not None:
-        last = places[found["offset"]] if found["offset"] is not None else None
-        interval = Interval(onset=places[found["onset"]], apex=places[found["apex"]], offset=last,
-                            source=_SOURCES.get(str(row["apex_source"]), "annotated"))  # fmt: skip
+    interval = _interval({**row, **found}, {n: i for i, n in enumerate(numbers)})
     return Clip(**common, fps=fps, frames=FolderFrames([frames[n] for n in numbers]), interval=interval)
+
+
+def _interval(row: Mapping[str, Any], places: Mapping[int, int]) -> Interval | None:
+    """Key frames counted from 0 within the clip; None where onset or apex is not known."""
+    if row["onset"] is None or row["apex"] is None:
+        return None
+    onset, apex, offset = (None if row[n] is None else places[int(row[n])] for n in ("onset", "apex", "offset"))
+    assert onset is not None and apex is not None
+    return Interval(onset=onset, apex=apex, offset=offset, source=_SOURCES.get(str(row["apex_source"]), "annotated"))
 
 
 def _place(key: str, name: str, number: int | None, numbers: list[int], max_gap: int) -> int | None:
@@ -173,9 +261,3 @@ def _place(key: str, name: str, number: int | None, numbers: list[int], max_gap:
             "restore the frame."
         )
     return near
-
-
-def clips(manifest: Manifest, root: str | Path, **arguments: Any) -> Iterator[Clip]:
-    """All clips of a manifest, opened one after another; see :func:`open_clip`."""
-    for key in manifest.keys:
-        yield open_clip(manifest, key, root, **arguments)

@@ -12,6 +12,7 @@ from typing import Literal
 from zoo.errors import DataError
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm"})
+VIDEOS = frozenset({".avi", ".mp4", ".mpg", ".mpeg", ".flv", ".mkv", ".mov", ".webm", ".wmv", ".m4v"})
 _LAST_DIGITS = re.compile(r"(\d+)(?!.*\d)")
 
 

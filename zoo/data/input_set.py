@@ -1,4 +1,4 @@
-"""From a manifest of clips and a protocol to inputs that are no flow maps: frames, apexes, patches.
+"""From a manifest of clips and a protocol to inputs of several frames that are no flow maps: sequences, differences, patches.
 
 The expensive part of each (finding the face, reading and resizing frames, flow of a sequence, the magnifier's code) is kept
 in a content-addressed cache; what is cheap (channels, scale) is done again.
@@ -14,17 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from zoo.data.cache import Cache, content_key, fingerprint
+from zoo.data.cache import Cache, content_key
 from zoo.data.clip_set import InputSet
 from zoo.data.manifest import Manifest
 from zoo.data.motion_maps import aligned
 from zoo.data.protocols import ApexPolicy
-from zoo.data.selection import Faces, Selection, paths_of
+from zoo.data.selection import Faces, Selection, frames_digest, paths_of
 from zoo.errors import DataError
 from zoo.inputs import (
     ALIGNED_PROCEDURE,
     ORDER,
-    eats_stills,
     face_detector,
     is_still,
     patches_of,
@@ -59,7 +58,8 @@ def inputs_of(
     Args:
         manifest, root, protocol, cache, scheme, seed, apex, strict, max_gap, on_progress: see
             :func:`zoo.data.motion_maps.maps_of`.
-        spec: the model's input, of modality frames, apex or patches.
+        spec: the model's input, of modality frames or patches, or apex with the channel difference; for an
+            apex alone see :func:`zoo.data.apex_set.apexes_of`.
         faces: ``detect``: raw frames, the face is found on the onset frame and aligned; ``cropped``: the release's own crops,
             taken whole.
         alphas: further magnifications to train on beside ``spec.alpha``, for patches of the shape code.
@@ -77,15 +77,14 @@ def inputs_of(
             "data.augment varies pictures and motion maps; patches and sequences of motion have data.mirror and data.shift"
         )
     chosen = Selection.of(
-        manifest, root, protocol, faces=faces, scheme=scheme, seed=seed, apex=apex, strict=strict, max_gap=max_gap,
-        stills=eats_stills(spec),
+        manifest, root, protocol, faces=faces, scheme=scheme, seed=seed, apex=apex, strict=strict, max_gap=max_gap
     )  # fmt: skip
     store, detector = Cache(cache), face_detector() if faces == "detect" else None
     wanted = spec if detector else spec.replace(crop="face")
     views: list[np.ndarray] = []
     kept: list[np.ndarray] = []
     for done, clip in enumerate(chosen.clips()):
-        maker = _Maker(clip, wanted, detector, store)
+        maker = ClipInputs(clip, wanted, detector, store)
         if spec.modality == "patches":
             views.append(maker.patches([spec.alpha, *(a for a in alphas if a != spec.alpha)]))
         elif spec.channels[0] in ORDER:
@@ -100,7 +99,7 @@ def inputs_of(
     return InputSet(**chosen.fields(), inputs=np.stack(views, 1), spec=spec, pictures=tuple(kept))
 
 
-class _Maker:
+class ClipInputs:
     """Inputs of one clip, computed when the cache asks for them."""
 
     def __init__(self, clip: Clip, spec: InputSpec, detector: Any, store: Cache) -> None:
@@ -116,13 +115,13 @@ class _Maker:
 
     def pictures(self) -> np.ndarray:
         """uint8 ``[T, S, S, 3]``."""
-        return np.asarray(self._fetch("pictures", lambda: pictures_of(self._aligned(), self.spec)))
+        return np.asarray(self._fetch("pictures", lambda: pictures_of(self.aligned(), self.spec)))
 
     def sequence(self) -> np.ndarray:
         """float16 ``[C, T, S, S]``."""
         decides = {"flow": self.spec.flow, "unit": self.spec.normalisation, "channels": list(self.spec.channels)}
         made = partial(prepare_sequence, spec=self.spec)
-        return np.asarray(self._fetch("sequence", lambda: made(self._aligned()).astype(np.float16), **decides))
+        return np.asarray(self._fetch("sequence", lambda: made(self.aligned()).astype(np.float16), **decides))
 
     def patches(self, alphas: Sequence[float]) -> np.ndarray:
         """float32 ``[2 A, N, patch, patch]``: as they are, one per magnification, then mirrored."""
@@ -141,7 +140,7 @@ class _Maker:
                 view = {"mirrored": mirrored, **({"alpha": alpha} if spec.source == "shape" else {})}
 
                 def make(mirrored: bool = mirrored, alpha: float = alpha) -> np.ndarray:
-                    clip = self._aligned()
+                    clip = self.aligned()
                     return patches_of(_mirrored(clip) if mirrored else clip, spec.replace(alpha=alpha))
 
                 out.append(self._fetch("patches", make, **decides, **view))
@@ -149,12 +148,13 @@ class _Maker:
 
     def _fetch(self, what: str, make: Callable[[], np.ndarray], **decides: Any) -> np.ndarray:
         key = content_key(
-            what=what, files=fingerprint(self.paths), clip=self.clip.key, places=len(self.places), size=self.spec.size,
-            crop=self.spec.crop, faces=ALIGNED_PROCEDURE if self.detector else "cropped", modality=self.spec.modality, **decides,
+            what=what, files=frames_digest(self.clip, self.places), clip=self.clip.key, places=len(self.places),
+            size=self.spec.size, crop=self.spec.crop, faces=ALIGNED_PROCEDURE if self.detector else "cropped",
+            modality=self.spec.modality, **decides,
         )  # fmt: skip
         return self.store.fetch(key, make)
 
-    def _aligned(self) -> Clip:
+    def aligned(self) -> Clip:
         """The frames that are wanted, and no others, with the interval counted within them."""
         assert self.clip.frames is not None
         frames = [self.clip.frames[i] for i in self.places]

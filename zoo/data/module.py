@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never, get_args
 
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zoo.data.augment import mirror_inputs, mirror_maps, shift
+from zoo.data.apex_set import ApexSet
+from zoo.data.augment import mirror_inputs, mirror_maps, shift, vary
 from zoo.data.clip_set import ClipSet, InputSet
 from zoo.data.flow_maps import FlowMaps
 from zoo.data.protocols import ApexPolicy
@@ -21,7 +22,7 @@ from zoo.data.source import Source
 from zoo.data.splits import Fold, check_folds, grouped_kfold
 from zoo.data.transforms import Augmentation, Augmenter
 from zoo.errors import ProtocolError, ZooError
-from zoo.inputs import normalise, prepare_maps, prepare_pictures
+from zoo.inputs import normalise, prepare_maps, prepare_pictures, prepare_planes
 from zoo.registry import unknown
 from zoo.types import InputSpec
 
@@ -30,20 +31,21 @@ Order = Literal["shuffled", "by_class"]
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Inputs as the model eats them, resident in memory and shared by all folds."""
+    """Inputs as the model eats them, shared by all folds: resident in memory, or apexes mapped from disk."""
 
-    data: FlowMaps | InputSet
+    data: FlowMaps | InputSet | ApexSet
     spec: InputSpec
-    inputs: (
-        Tensor  # [V, N, *spec.shape]: as they are, one view per magnification; then the same mirrored, unless `flips`
-    )
+    # [V, N, *spec.shape]: as they are, one view per magnification; then the same mirrored, unless `flips`. None for apexes
+    inputs: Tensor | None
     labels: Tensor  # [N]
     flips: bool = False  # the mirrored view is made when it is asked for
 
     @classmethod
-    def of(cls, data: FlowMaps | InputSet, spec: InputSpec) -> Prepared:
+    def of(cls, data: FlowMaps | InputSet | ApexSet, spec: InputSpec) -> Prepared:
         """Prepare every clip once, through :mod:`zoo.inputs`."""
         labels = torch.from_numpy(data.labels)
+        if isinstance(data, ApexSet):
+            return cls(data, spec, None, labels, flips=True)
         if isinstance(data, InputSet):
             return cls(data, spec, torch.from_numpy(data.inputs), labels, data.flips)
         both = np.stack([prepare_maps(data.maps, spec), prepare_maps(mirror_maps(data.maps), spec)])
@@ -52,6 +54,8 @@ class Prepared:
     @property
     def variants(self) -> int:
         """Views of each clip that are not mirrored."""
+        if self.inputs is None:
+            return 1
         return len(self.inputs) if self.flips else len(self.inputs) // 2
 
     def take(self, rows: Tensor, mirrored: Tensor | None = None, variant: Tensor | int = 0) -> Tensor:
@@ -64,11 +68,15 @@ class Prepared:
 
         Shapes: rows ``[B]``, mirrored bool ``[B]`` -> ``[B, *spec.shape]``.
         """
-        if mirrored is None:
-            return self.inputs[variant, rows].float()
-        if not self.flips:
+        if self.inputs is not None and not self.flips and mirrored is not None:
             return self.inputs[mirrored.long() * self.variants + variant, rows].float()
-        x = self.inputs[variant, rows].float()
+        if isinstance(self.data, ApexSet):
+            x = torch.from_numpy(prepare_planes(self.data.planes(rows.numpy()), self.spec))
+        else:
+            assert self.inputs is not None
+            x = self.inputs[variant, rows].float()
+        if mirrored is None:
+            return x
         return torch.where(mirrored.view(-1, *[1] * (x.ndim - 1)), mirror_inputs(x, self.spec), x)
 
 
@@ -125,6 +133,9 @@ class ResidentLoader:
     def _augmented(self, rows: Tensor, augmenter: Augmenter) -> Tensor:
         """Clips moved as fields of vectors or as pictures, each by its own draw, and then prepared as ever."""
         data, spec, out = self.prepared.data, self.prepared.spec, []
+        if isinstance(data, ApexSet):
+            draws = [augmenter.draw(data.keys[i], self.epoch) for i in rows.tolist()]
+            return torch.from_numpy(prepare_planes(vary(data.planes(rows.numpy()), draws), spec))
         for i in rows.tolist():
             if isinstance(data, InputSet):
                 moved = augmenter({"frames": data.pictures[i]}, key=data.keys[i], epoch=self.epoch)
@@ -154,7 +165,8 @@ class FlowMapsDataModule(pl.LightningDataModule):
     Args:
         root: published MEGC2019 folder or .npz, see :func:`zoo.data.megc2019.read_megc2019`.
         fold: name of the fold (under leave-one-subject-out the test person, ``casme2/sub01``), ``all`` to train on every clip
-            and test on none, or ``K/N`` for part K of an N-fold split by person (for trying recipes).
+            and test on none, or ``K/N`` for part K of an N-fold split by person (for trying recipes); under scheme ``official``
+            the part of the release that is held out: ``test``, ``val``, or as the release calls it.
         batch_size: clips per step.
         mirror: probability of the mirrored clip.
         shift: largest displacement in pixels of the map; scaled with the input's size.
@@ -208,6 +220,7 @@ class FlowMapsDataModule(pl.LightningDataModule):
         self.augmentation = Augmentation.of(augment) if augment else None
         self.prepared, self.input_spec = prepared, input_spec
         self.fold: Fold | None = None
+        self.on_progress: Callable[[int, int], None] = lambda done, total: None  # clips read, clips in all
 
     def setup(self, stage: str | None = None) -> None:
         """Read, prepare and split, once."""
@@ -216,7 +229,9 @@ class FlowMapsDataModule(pl.LightningDataModule):
         if self.prepared is None:
             model = self.trainer.lightning_module if self.trainer is not None else None
             spec = self.input_spec or getattr(model, "input_spec", None) or InputSpec()
-            self.prepared = Prepared.of(self.source.load(spec, keep_fields=self.augmentation is not None), spec)
+            self.prepared = Prepared.of(
+                self.source.load(spec, self.on_progress, keep_fields=self.augmentation is not None), spec
+            )
         self.fold = pick_fold(self.prepared.data, self.fold_name)
 
     @property
@@ -278,12 +293,12 @@ def pick_fold(data: ClipSet, name: str) -> Fold:
     """The fold of that name: one of the data's own, ``all``, or ``K/N``."""
     if name == "all":
         return Fold(name="all", train=tuple(range(len(data))), test=())
-    by_name = {fold.name: fold for fold in data.split()}
-    if name in by_name:
-        return by_name[name]
     part, slash, parts = name.partition("/")
     if slash and part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts) >= 2:
         folds = grouped_kfold(data.people, data.labels.tolist(), folds=int(parts), seed=0)
         check_folds(folds, data.people)
         return folds[int(part) - 1]
+    by_name = {fold.name: fold for fold in data.split()}
+    if name in by_name:
+        return by_name[name]
     raise ProtocolError(str(unknown("fold", name, by_name)))

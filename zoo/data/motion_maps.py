@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zoo.data.cache import Cache, content_key, fingerprint
+from zoo.data.cache import Cache, content_key
 from zoo.data.flow_maps import FlowMaps
 from zoo.data.manifest import Manifest
 from zoo.data.protocols import ApexPolicy
-from zoo.data.selection import Faces, Selection, paths_of
+from zoo.data.selection import Faces, Selection, frames_digest, paths_of
 from zoo.errors import FaceError
 from zoo.inputs import ALIGNED_PROCEDURE, aligned_clip, face_detector, flow_map, normalise
 from zoo.inputs.faces import FaceDetector
@@ -95,7 +95,7 @@ class _Motion:
         """Digest of all that decides the answer."""
         spec, aligned = self.spec, ALIGNED_PROCEDURE if self.detector else "cropped"
         decides: dict[str, Any] = {
-            "files": fingerprint(self.paths),
+            "files": frames_digest(self.clip, list(self.pair)),
             "clip": self.clip.key,
             "flow": spec.flow,
             "faces": aligned,

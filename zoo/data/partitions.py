@@ -259,6 +259,18 @@ def check_folds(split: Split) -> list[str]:
 
 # --- schemes
 
+# A release's own names of its parts, by what they are for.
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation", "publictest"),
+    "test": ("test", "testing", "privatetest"),
+}
+
+
+def part_name(text: str) -> str:
+    """``train``, ``val`` or ``test`` for a release's name of that part (``PrivateTest`` of FER2013); any other as it is."""
+    return next((name for name, names in PARTS.items() if text.casefold() in names), text)
+
 
 def _by(codes: Indices, names: Sequence[str]) -> list[Fold]:
     order = np.argsort(codes, kind="stable")

@@ -22,6 +22,7 @@ from zoo.data.partitions import (
     kfold,
     loso,
     lovo,
+    part_name,
     person,
     refuse_leaks,
     scheme_name,
@@ -128,6 +129,9 @@ def _cdmer() -> Iterable[Protocol]:
 _CD6 = ("casme", "casme2", "samm", "4dme", "mmew", "casme3_a")
 
 
+_EMOTIONS = "anger disgust fear happiness sadness surprise neutral"
+
+
 _SEVEN = "disgust surprise others fear anger sadness happiness"
 
 
@@ -176,10 +180,23 @@ _ALL = (
                metrics=("accuracy", "uf1"))
       for d, m in (("ckplus", "ckplus_7"), ("oulu_casia", "basic6"), ("mmi", "basic6"), ("jaffe", "basic7"),
                    ("mug", "basic7"), ("bu3dfe", "basic6"))),
+    # stills whose persons are not known: the release's own partition keeps them apart, as far as anybody knows
+    *(Protocol(name=name, title=title, datasets=(dataset,), mapping=m, scheme="official", counts=counts,
+               metrics=("accuracy", "uar", "uf1"))
+      for name, dataset, m, counts, title in (
+          ("fer2013", "fer2013", "basic7", _counts(_EMOTIONS, fer2013=(4953, 547, 5121, 8989, 6077, 4002, 6198)),
+           "FER2013, 7 classes; Training learns, PublicTest (val) and PrivateTest (test) are held out"),
+          ("ferplus", "fer2013", "basic8", {}, "FER+: FER2013 by the majority of ten votes, 8 classes"),
+          ("rafdb", "rafdb", "basic7", _counts(_EMOTIONS, rafdb=(867, 877, 355, 5957, 2460, 1619, 3204)),
+           "RAF-DB basic, 7 classes"),
+          ("affectnet_7", "affectnet", "basic7", {}, "AffectNet, 7 classes; val is held out, since test was never published"),
+          ("affectnet_8", "affectnet", "basic8", {}, "AffectNet, 8 classes with contempt"),
+      )),
     # for data sets that no paper has a protocol for: your own, or several joined
     *(Protocol(name=f"own_{name}", title=title, datasets=("*",), mapping=m)
       for name, m, title in (("3", "three", "any data set, 3 classes"), ("basic6", "basic6", "any data set, basic emotions"),
-                             ("basic7", "basic7", "any data set, basic emotions and neutral"))),
+                             ("basic7", "basic7", "any data set, basic emotions and neutral"),
+                             ("basic8", "basic8", "any data set, basic emotions, neutral and contempt"))),
 )  # fmt: skip
 
 
@@ -303,7 +320,8 @@ def split(
     Args:
         manifest: clips of at least the protocol's data sets.
         name: a protocol, or the name of one.
-        scheme: other folds than the protocol's: ``loso``, ``lovo``, ``kfold:10``, ``leave_dataset_out``.
+        scheme: other folds than the protocol's: ``loso``, ``lovo``, ``kfold:10``, ``leave_dataset_out``, or ``official``:
+            learn from the release's training part, one fold per other part (``val``, ``test``, or as the release calls it).
         seed: of k-fold.
         strict: refuse a selection that does not have the organisers' counts (where the protocol is exact).
 
@@ -326,7 +344,9 @@ def split(
               if d in chosen.datasets}  # fmt: skip
     lost = sorted(before - set(people))
     if lost:
-        notes.append(f"{len(lost)} subjects keep no sample and have no fold: {', '.join(lost)}")
+        names = ", ".join(lost[:50]) + (", ..." if len(lost) > 50 else "")
+        notes.append(f"{len(lost)} subjects keep no sample and have no fold: {names}")
+    notes += _left_out(manifest, selected)
     result = Split(
         protocol=chosen.name, scheme=scheme or chosen.scheme, classes=classes, keys=tuple(table.index),
         labels=tuple(labels),
@@ -336,6 +356,14 @@ def split(
     result = replace(result, notes=(*notes, *_compare(chosen, result, strict), *check_folds(result)))
     refuse_leaks(result)
     return result
+
+
+def _left_out(manifest: Manifest, selected: Manifest) -> list[str]:
+    """How many clips each filter of a selection took away, and what was estimated of those that stay."""
+    reports = selected.reports[len(manifest.reports) :]
+    notes = [f"{len(keys)} clips left out: {reason}" for report in reports for reason, keys in report.dropped.items()]
+    number = int((selected.table["apex_source"] == "estimated").sum())
+    return [*notes, *([f"{number} apexes are estimated, not coded"] if number else [])]
 
 
 def _compare(chosen: Protocol, made: Split, strict: bool) -> list[str]:
@@ -376,13 +404,14 @@ def _leave_dataset_out(chosen: Protocol, people: Any, clips: Any, datasets: list
 def _official(
     chosen: Protocol, people: Any, clips: Any, datasets: Any, labels: Any, parts: list[Any], *_: Any
 ) -> list[Fold]:
-    names = np.array([str(p) for p in parts])
+    names = np.array([part_name(str(p)) for p in parts])
     train = np.flatnonzero(names == "train")
     tests = [p for p in dict.fromkeys(names.tolist()) if p not in ("train", "<NA>")]
     if not len(train) or not tests or "<NA>" in names:
         raise ProtocolError(
             f"protocol {chosen.name}: the column `split` must say train or the name of a test part for every "
-            f"clip; it holds {', '.join(sorted(set(names.tolist())))}"
+            f"clip; it holds {', '.join(sorted(set(names.tolist())))}. Without a part to test, choose another scheme, such as "
+            "kfold:10"
         )
     return [Fold(name=part, train=train, test=np.flatnonzero(names == part)) for part in tests]
 

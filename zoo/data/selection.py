@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import pandas as pd
 
-from zoo.data.clips import FolderFrames, open_clip
+from zoo.data.cache import fingerprint
+from zoo.data.clips import FolderFrames, VideoFrames, clips
 from zoo.data.manifest import Manifest
 from zoo.data.partitions import Split
 from zoo.data.protocols import ApexPolicy, require_apex, split
-from zoo.data.splits import Fold
+from zoo.data.splits import MOST_PLACES, Fold
 from zoo.errors import DataError, ProtocolError, ZooError
 from zoo.facs.coding import parse
 from zoo.inputs import is_still
@@ -67,8 +69,7 @@ class Selection:
 
     def clips(self) -> Iterator[Clip]:
         """Each clip, checked for frames and two different key frames."""
-        for key, dataset in zip(self.made.keys, self.made.datasets, strict=True):
-            clip = open_clip(self.table, key, _root(self.root, dataset), max_gap=self.max_gap)
+        for clip in clips(self.table, partial(_root, self.root), keys=self.made.keys, max_gap=self.max_gap):
             if self.stills and is_still(clip) and clip.interval is None:  # a clip with one frame left is no still
                 yield clip
                 continue
@@ -83,8 +84,14 @@ class Selection:
     def fields(self) -> dict[str, Any]:
         """What a :class:`~zoo.data.clip_set.ClipSet` wants to know of them."""
         made, rows = self.made, self.table.table.loc[list(self.made.keys)]
+        listed = len(made.folds) * len(made.keys) <= MOST_PLACES
+        if not listed and made.scheme != "loso":  # ClipSet.split() says so where leave-one-subject-out is asked for
+            raise ProtocolError(
+                f"scheme {made.scheme} makes {len(made.folds)} folds of {len(made.keys)} clips: choose official or kfold:10"
+            )
         folds = [
-            Fold(name=f.name, train=tuple(made.train(f).tolist()), test=tuple(f.test.tolist())) for f in made.folds
+            Fold(name=f.name, train=tuple(made.train(f).tolist()), test=tuple(f.test.tolist()))
+            for f in (made.folds if listed else ())
         ]
         coded = [None if pd.isna(cell) else parse(cell) for cell in rows["aus"]]
         return {
@@ -98,7 +105,8 @@ class Selection:
             "folds": tuple(folds),
             "protocol": f"{made.protocol}, {made.scheme}",
             "persons": made.people,
-            "complete_test": sum(len(fold.test) for fold in folds) == len(made.keys),
+            "complete_test": not listed or sum(len(fold.test) for fold in folds) == len(made.keys),
+            "notes": made.notes,
         }
 
 
@@ -106,6 +114,12 @@ def paths_of(clip: Clip, places: list[int]) -> list[Path]:
     """The files of some frames of a clip from disk."""
     assert isinstance(clip.frames, FolderFrames)
     return [clip.frames.paths[i] for i in places]
+
+
+def frames_digest(clip: Clip, places: list[int]) -> str:
+    """Digest of some frames of a clip, by their files; of a video also by their numbers."""
+    found = fingerprint(paths_of(clip, places))
+    return f"{found}@{','.join(map(str, places))}" if isinstance(clip.frames, VideoFrames) else found
 
 
 def _root(root: str | Path | Mapping[str, str | Path], dataset: str) -> Path:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from zoo.data.apex_set import ApexSet, apexes_of
 from zoo.data.clip_set import InputSet
 from zoo.data.flow_maps import FlowMaps
 from zoo.data.input_set import inputs_of
@@ -16,6 +17,7 @@ from zoo.data.motion_maps import maps_of
 from zoo.data.protocols import ApexPolicy
 from zoo.data.selection import Faces
 from zoo.errors import DataError
+from zoo.inputs import eats_stills
 from zoo.types import InputSpec
 
 PLACES = (
@@ -68,7 +70,7 @@ class Source:
         on_progress: Callable[[int, int], None] = lambda done, total: None,
         *,
         keep_fields: bool = False,
-    ) -> FlowMaps | InputSet:
+    ) -> FlowMaps | InputSet | ApexSet:
         """Read or compute what ``spec`` wants; with ``keep_fields`` what augmentation works on too.
 
         Raises:
@@ -97,6 +99,8 @@ class Source:
             "strict": self.complete, "max_gap": self.max_gap, "on_progress": on_progress,
         }  # fmt: skip
         where = self.manifest, _roots(self.frames), self.protocol, spec
+        if eats_stills(spec) and not self.alphas:
+            return apexes_of(*where, **options)
         if spec.modality != "flow":
             return inputs_of(*where, **options, alphas=self.alphas, keep_pictures=keep_fields)
         if self.alphas:

@@ -11,6 +11,8 @@ import numpy as np
 
 from zoo.errors import ProtocolError
 
+MOST_PLACES = 50_000_000  # positions that the folds of a split may list together: 400 MB
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
@@ -33,6 +35,12 @@ def loso(people: Sequence[str]) -> list[Fold]:
         people: ``dataset/subject`` of each clip. The data set belongs to the name: "sub01" is somebody else in CASME.
     """
     owner = np.asarray(people)
+    persons = len(np.unique(owner))
+    if persons * len(owner) > MOST_PLACES:
+        raise ProtocolError(
+            f"{len(owner)} clips of {persons} persons would be trained on {persons} times: that is no leave-one-subject-out "
+            "(where persons are not known, each picture counts as its own). Choose data.scheme official or kfold:10"
+        )
     folds = [
         Fold(
             name=str(person),

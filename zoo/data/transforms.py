@@ -207,5 +207,8 @@ class Augmenter:
 
     def __call__(self, sample: Mapping[str, Any], *, key: str, epoch: int) -> dict[str, Any]:
         """Augment one sample; see :func:`apply`."""
-        rng = np.random.default_rng([self.seed, epoch, *key.encode()])
-        return apply(sample, draw(self.augmentation, rng))
+        return apply(sample, self.draw(key, epoch))
+
+    def draw(self, key: str, epoch: int) -> Draw:
+        """What happens to a sample in an epoch."""
+        return draw(self.augmentation, np.random.default_rng([self.seed, epoch, *key.encode()]))

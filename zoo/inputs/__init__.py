@@ -10,7 +10,15 @@ from zoo.errors import ZooError
 from zoo.inputs.faces import ALIGNED_PROCEDURE, aligned_clip, face_detector
 from zoo.inputs.motion import ORDER, flow_map, normalise, prepare_maps
 from zoo.inputs.patches import patches_of
-from zoo.inputs.pictures import eats_stills, is_still, pictures_of, prepare_pictures, prepare_sequence
+from zoo.inputs.pictures import (
+    eats_stills,
+    is_still,
+    pictures_of,
+    planes_of,
+    prepare_pictures,
+    prepare_planes,
+    prepare_sequence,
+)
 from zoo.types import Clip, InputSpec
 
 __all__ = [
@@ -24,9 +32,11 @@ __all__ = [
     "normalise",
     "patches_of",
     "pictures_of",
+    "planes_of",
     "prepare",
     "prepare_maps",
     "prepare_pictures",
+    "prepare_planes",
     "prepare_sequence",
 ]
 

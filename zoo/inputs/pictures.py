@@ -68,6 +68,30 @@ def pictures_of(clip: Clip, spec: InputSpec) -> np.ndarray:
     return np.stack([_small(frame, spec) for frame in chosen])
 
 
+def planes_of(pictures: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """The channels of an apex before they are scaled: a quarter of the memory, and :func:`prepare_planes` does the rest.
+
+    Shapes: uint8 ``[T, size, size, 3]`` as :func:`pictures_of` gives them -> uint8 ``[C, size, size]``.
+
+    Raises:
+        ZooError: the input cannot be made of the apex alone.
+    """
+    if not eats_stills(spec):
+        raise ZooError(
+            f"{', '.join(spec.channels)} of modality {spec.modality} are more than the channels of one picture"
+        )
+    return np.stack([_shown(pictures[-1:], channel)[0] for channel in spec.channels])
+
+
+def prepare_planes(planes: np.ndarray, spec: InputSpec) -> np.ndarray:
+    """Scale a batch of what :func:`planes_of` gives; the same as :func:`prepare_pictures` of each.
+
+    Shapes: uint8 or float ``[B, C, size, size]`` in 0..255 -> float32 of the same shape.
+    """
+    data = planes.astype(np.float32)
+    return np.stack([_scaled(data[:, i], channel, spec, (1, 2)) for i, channel in enumerate(spec.channels)], 1)
+
+
 def prepare_pictures(pictures: np.ndarray, spec: InputSpec) -> np.ndarray:
     """Channels and scale of the pictures that :func:`pictures_of` cut.
 
@@ -131,10 +155,18 @@ def _plane(pictures: np.ndarray, channel: str, spec: InputSpec) -> np.ndarray:
         first, last = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32) for p in pictures[:2])
         return ((last - first) / (1 if spec.scaling == "raw255" else 255))[None]
     shown = pictures[1:] if spec.modality == "apex" else pictures
+    return _scaled(_shown(shown, channel).astype(np.float32), channel, spec)
+
+
+def _shown(pictures: np.ndarray, channel: str) -> np.ndarray:
+    """A colour, or grey. Shapes: uint8 ``[T, S, S, 3]`` -> uint8 ``[T, S, S]``."""
     if channel == "grey":
-        plane = np.stack([cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in shown]).astype(np.float32)
-    else:
-        plane = shown[..., COLOURS.index(channel)].astype(np.float32)
+        return np.stack([cv2.cvtColor(p, cv2.COLOR_RGB2GRAY) for p in pictures])
+    return pictures[..., COLOURS.index(channel)]
+
+
+def _scaled(plane: np.ndarray, channel: str, spec: InputSpec, axes: tuple[int, ...] | None = None) -> np.ndarray:
+    """Grey levels as the model eats them; a median is taken over ``axes``. Shapes: float32 -> the same."""
     match spec.scaling:
         case "raw255":
             return plane
@@ -143,7 +175,7 @@ def _plane(pictures: np.ndarray, channel: str, spec: InputSpec) -> np.ndarray:
         case "signed":
             return plane / 127.5 - 1
         case "median":
-            return (plane - np.median(plane)) / 64
+            return (plane - np.median(plane, axes, keepdims=True)) / 64
         case "robust":
             raise ZooError("robust scales motion; scale pictures by raw255, unit, signed, median or imagenet")
         case "imagenet":

@@ -15,7 +15,7 @@ from zoo.models._blocks import ConvStem
 _STEMS = {"conv4": (32, 2), "conv16": (16, 4)}
 
 
-def features(name: str, in_chans: int, *, pretrained: bool = False, maps: int = 1) -> Backbone:
+def features(name: str, in_chans: int, *, pretrained: bool = False, maps: int = 1, pooled: bool = True) -> Backbone:
     """A network from a picture to its last feature map, with its number of maps in ``num_features``.
 
     Args:
@@ -24,14 +24,18 @@ def features(name: str, in_chans: int, *, pretrained: bool = False, maps: int = 
         in_chans: channels of the picture.
         pretrained: fetch timm's weights; needs the network or its cache.
         maps: how many of its last feature maps :meth:`Backbone.maps` gives; ours have one.
+        pooled: with the max-pooling of its first stage, as published; without it the maps are twice as wide and high, which small
+            pictures need. Its weights are the same.
 
     Shapes: ``[B, in_chans, H, W]`` -> ``[B, num_features, h, w]``.
 
     Raises:
         UnknownName: neither ours nor timm's.
-        ZooError: no weights to be had.
+        ZooError: no weights to be had, or no max-pooling to leave out.
     """
     if name in _STEMS:
+        if not pooled:
+            raise ZooError(f"{name} has no max-pooling to leave out; the ResNets of timm have")
         if pretrained:
             raise ZooError(f"there are no pretrained weights of {name}; leave pretrained out, or name a model of timm")
         width, halvings = _STEMS[name]
@@ -52,6 +56,10 @@ def features(name: str, in_chans: int, *, pretrained: bool = False, maps: int = 
         )
     except (RuntimeError, OSError, IndexError, AssertionError) as problem:
         raise ZooError(f"backbone {name} cannot be built: {problem}; try another, or pretrained=False") from problem
+    if not pooled:
+        if not isinstance(getattr(body, "maxpool", None), nn.MaxPool2d):
+            raise ZooError(f"backbone {name} has no max-pooling in its first stage; the ResNets of timm have")
+        body["maxpool"] = nn.Identity()
     return Backbone(body, body.feature_info.channels()[-1])
 
 

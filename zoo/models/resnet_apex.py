@@ -6,6 +6,8 @@ IEEE FG 2018, took a ResNet10 from ImageNet over macro- to micro-expressions.
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
@@ -19,6 +21,7 @@ APEX = InputSpec(
     modality="apex", channels=("red", "green", "blue"), size=224, map_size=224, scaling="imagenet", crop="face"
 )
 GREY = APEX.replace(channels=("grey",))
+Stem = Literal["pooled", "unpooled"]
 
 
 def check_picture(model: str, spec: InputSpec, least: int = 32) -> InputSpec:
@@ -39,6 +42,8 @@ class ApexNet(ZooModel):
         num_classes: outputs.
         backbone: a model of timm with a feature map, e.g. ``resnet10t``, ``resnet18``, ``resnet34``, or ``conv4``, ``conv16``.
         dropout: probability before the last layer.
+        stem: ``pooled``: the backbone as published, whose first stage makes a quarter of the picture's size; ``unpooled``: half
+            of it, without its max-pooling, for pictures of 32 to 100 px (of 48 px a ResNet then keeps 3 x 3 places, not 2 x 2).
         maps: how many of the backbone's last maps a subclass reads.
         input_spec: one picture, of the apex (red, green, blue; grey; difference) or of flow (u, v, strain), of at least 32 px.
 
@@ -53,13 +58,16 @@ class ApexNet(ZooModel):
         num_classes: int = 3,
         backbone: str = "resnet10t",
         dropout: float = 0.0,
+        stem: Stem = "pooled",
         maps: int = 1,
         input_spec: InputSpec | None = None,
     ) -> None:
         spec = check_picture(type(self).__name__, input_spec or APEX)
         super().__init__(num_classes=num_classes, input_spec=spec)
+        if stem not in get_args(Stem):
+            raise ZooError(f"stem is {stem!r}; known: {', '.join(get_args(Stem))}")
         self._backbone, self._maps = backbone, maps
-        self.trunk = features(backbone, self.channels_of_trunk(), maps=maps)
+        self.trunk = features(backbone, self.channels_of_trunk(), maps=maps, pooled=stem == "pooled")
         self.num_features = self.trunk.num_features
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(self.num_features, num_classes)
@@ -110,10 +118,15 @@ class JenaResNet10(ZooModel):
 
 @register
 def resnet_apex(
-    *, num_classes: int = 3, backbone: str = "resnet10t", dropout: float = 0.0, input_spec: InputSpec | None = None
+    *,
+    num_classes: int = 3,
+    backbone: str = "resnet10t",
+    dropout: float = 0.0,
+    stem: Stem = "pooled",
+    input_spec: InputSpec | None = None,
 ) -> ApexNet:
     """Any backbone of timm on one picture: apex, difference or flow (as Peng et al., FG 2018)."""
-    return ApexNet(num_classes=num_classes, backbone=backbone, dropout=dropout, input_spec=input_spec)
+    return ApexNet(num_classes=num_classes, backbone=backbone, dropout=dropout, stem=stem, input_spec=input_spec)
 
 
 @register

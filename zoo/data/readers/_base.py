@@ -107,13 +107,11 @@ class Job:
 
     def find_file(self, what: str, argument: str, *patterns: str) -> Path:
         """A file of the release by name, in the root or up to three folders below it."""
-        files = sorted(
-            p for p in _walk(self.root, 3) if any(fnmatch(p.name.casefold(), x.casefold()) for x in patterns)
-        )
+        files = sorted(p for p in walk(self.root, 3) if any(fnmatch(p.name.casefold(), x.casefold()) for x in patterns))
         if len(files) == 1:
             return files[0]
         if not files:
-            tables = [p.name for p in _walk(self.root, 3) if p.suffix.lower() in (".xls", ".xlsx", ".csv", ".txt")]
+            tables = [p.name for p in walk(self.root, 3) if p.suffix.lower() in (".xls", ".xlsx", ".csv", ".txt")]
             there = f"tables there: {', '.join(tables[:6])}" if tables else "no table is there"
             raise DataError(
                 f"{self.root}: no {what} of {self.reader.title} ({' or '.join(patterns)}); {there}. "
@@ -194,7 +192,7 @@ def folder_index(base: Path | None, depth: int = 4) -> dict[str, list[tuple[str,
     return index
 
 
-def _walk(folder: Path, depth: int) -> Iterator[Path]:
+def walk(folder: Path, depth: int) -> Iterator[Path]:
     """Files near the root: annotation sheets do not lie under thousands of frames."""
     try:
         entries = sorted(folder.iterdir(), key=lambda p: p.name)
@@ -210,7 +208,7 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
             folders.append(entry)
     if depth and len(folders) <= 40:  # a folder of subjects or clips holds no sheet
         for entry in folders:
-            yield from _walk(entry, depth - 1)
+            yield from walk(entry, depth - 1)
 
 
 def choice(name: str, value: str | None, known: Sequence[str]) -> str:

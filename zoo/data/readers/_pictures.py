@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from zoo.data.clips import count_frames
 from zoo.data.frames import IMAGES, Folders, list_frames
 from zoo.data.readers._base import Draft, Job
-from zoo.errors import DataError
+from zoo.errors import DataError, MediaError
 
 
 def subfolders(job: Job, folders: Folders, *parts: str) -> list[str]:
@@ -44,6 +45,27 @@ def sequence(job: Job, draft: Draft, folder: Path, *, apex_last: bool = True) ->
     }  # fmt: skip
     if apex_last:
         draft.values |= {"apex": numbers[-1], "apex_source": "annotated"}
+    return draft
+
+
+def video(job: Job, draft: Draft, path: Path) -> Draft:
+    """A video as a clip: it lasts from its first frame to its last, which nobody coded; nor did anybody code its apex.
+
+    Reading: the expression fills the video, so that onset and offset are ``estimated``.
+    """
+    draft.values["path"] = place(job, path)
+    if job.check_frames == "skip":
+        return draft
+    try:
+        count = count_frames(path)
+    except MediaError as error:
+        job.problems.add(path, f"not readable as a video ({error})", "Copy it from the release again, or remove it")
+        return draft
+    draft.values |= {
+        "onset": 0, "offset": count - 1, "first_frame": 0, "last_frame": count - 1, "frame_count": count,
+        "onset_source": "estimated", "offset_source": "estimated",
+    }  # fmt: skip
+    job.report.note("onset and offset are the video's first and last frame; no apex is coded", draft.id)
     return draft
 
 

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 from zoo.data.frames import Folders
 from zoo.data.readers._base import Draft, Job, Reader, emotion_of
-from zoo.data.readers._pictures import place, sequence, subfolders
+from zoo.data.readers._pictures import place, sequence, subfolders, video
 from zoo.errors import DataError
 
 _SIX = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -94,20 +94,9 @@ def _mmi(job: Job) -> list[Draft]:
             )
             continue
         label = _MMI.get(code or "")
-        drafts.append(
-            Draft(
-                session,
-                f"S{int(match[1]):03d}",
-                videos[0].stem,
-                "sequence",
-                values={
-                    "path": place(job, videos[0]),
-                    "emotion": label,
-                    "emotion_raw": code,
-                    "sheet": place(job, info) if info.is_file() else None,
-                },
-            )
-        )
+        values = {"emotion": label, "emotion_raw": code, "sheet": place(job, info) if info.is_file() else None}
+        person = f"S{int(match[1]):03d}"
+        drafts.append(video(job, Draft(session, person, videos[0].stem, "sequence", values=values), videos[0]))
     job.report.read = len(drafts)
     if job.options["unlabelled"] == "drop":
         job.report.drop("no expression label", [d.id for d in drafts if d.values["emotion"] is None])
