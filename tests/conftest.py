@@ -65,6 +65,22 @@ def megc_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def macro_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clips of other people in the same layout, to be learnt from beside the others."""
+    from tests.fakes.two_domains import write_macro
+
+    return write_macro(tmp_path_factory.mktemp("macro"))
+
+
+@pytest.fixture(scope="session")
+def teachers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Weights of every kind of teacher."""
+    from tests.fakes.two_domains import write_teachers
+
+    return write_teachers(tmp_path_factory.mktemp("teachers"))
+
+
+@pytest.fixture(scope="session")
 def megc_real() -> Path:
     """The real composite, where somebody has it: $ZOO_MEGC2019, or ../shared/data beside the checkout."""
     path = Path(os.environ.get("ZOO_MEGC2019", Path(__file__).parents[2] / "shared" / "data" / "megc2019_flow.npz"))

@@ -294,7 +294,7 @@ def test_folds_trained_anew_judge_only_people_they_have_not_seen(megc_folder):
 
     places = ["--data.root", str(megc_folder), "--data.complete", "false", "--trainer.max_epochs", "1"]
     told = []
-    clean = ask_folds("ststnet_megc2019", places, on_fold=lambda done, total: told.append((done, total)))
+    clean = ask_folds(["ststnet_megc2019"], places, on_fold=lambda done, total: told.append((done, total)))
     owners = []
     for _, rows in clean.nets():
         owners.append({clean.data.people[k] for k in rows})

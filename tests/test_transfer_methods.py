@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tests.test_two_domains import SMALL, fitted, macro_folder, student, teachers  # noqa: F401
+from tests.fakes.two_domains import SMALL, fitted, student
 from zoo import create_model
 from zoo.train.domain_losses import dann_strength, domain_loss
 from zoo.train.transfer_methods import Adversary, MicroNetMethod, Pair, method
@@ -36,7 +36,7 @@ REACH = {
 }
 
 
-def passed(name, teachers, progress=0.5):  # noqa: F811
+def passed(name, teachers, progress=0.5):
     """A network, its method, and a batch that has passed them: five micro clips, four macro clips."""
     net = student(name).train()
     teacher = load(teachers[name]) if name in teachers else None
@@ -60,7 +60,7 @@ def reached(module: nn.Module, loss: torch.Tensor) -> set[str]:
 
 
 @pytest.mark.parametrize(("name", "part"), REACH, ids=["-".join(case) for case in REACH])
-def test_gradients_reach_what_they_should_and_nothing_else(name, part, teachers):  # noqa: F811
+def test_gradients_reach_what_they_should_and_nothing_else(name, part, teachers):
     net, made, pair = passed(name, teachers)
     parts = made(net, pair)
     assert set(parts) == {p for n, p in REACH if n == name}, "each part is told of"
@@ -71,7 +71,7 @@ def test_gradients_reach_what_they_should_and_nothing_else(name, part, teachers)
 
 
 @pytest.mark.parametrize("name", ["dann", "emr", "micronet"])
-def test_before_training_begins_nothing_is_reversed(name, teachers):  # noqa: F811
+def test_before_training_begins_nothing_is_reversed(name, teachers):
     net, made, pair = passed(name, teachers, progress=0.0)
     parts = made(net, pair)
     for part in {"domain", "leak"} & set(parts):
@@ -79,15 +79,17 @@ def test_before_training_begins_nothing_is_reversed(name, teachers):  # noqa: F8
         assert reached(made, parts[part]) == REACH[name, part][1], "the adversary learns from the first step"
 
 
-def test_attention_is_of_micro_clips_alone(teachers):  # noqa: F811
+def test_attention_is_of_micro_clips_alone(teachers):
     net, made, pair = passed("saat", teachers)
-    maps = [m.detach().requires_grad_() for m in pair.kept]  # of their own: batch statistics tie the clips to each other
+    maps = [
+        m.detach().requires_grad_() for m in pair.kept
+    ]  # of their own: batch statistics tie the clips to each other
     (attention,) = made(net, replace(pair, kept=maps)).values()
     first, *_ = torch.autograd.grad(attention, maps)
     assert bool(first[:5].any()) and not bool(first[5:].any())
 
 
-def test_both_domains_are_brought_together_and_both_are_distilled(teachers):  # noqa: F811
+def test_both_domains_are_brought_together_and_both_are_distilled(teachers):
     for name in ("coral", "mmd", "dann", "distill"):
         net, made, pair = passed(name, teachers)
         (gradient,) = torch.autograd.grad(torch.stack(list(made(net, pair).values())).sum(), pair.features)
@@ -95,7 +97,7 @@ def test_both_domains_are_brought_together_and_both_are_distilled(teachers):  # 
 
 
 @pytest.mark.parametrize("direction", ["micro_above", "macro_above"])
-def test_the_inequality_pushes_the_student_alone_and_in_its_direction(direction, teachers):  # noqa: F811
+def test_the_inequality_pushes_the_student_alone_and_in_its_direction(direction, teachers):
     net, made, pair = passed("micronet", teachers)
     made.recipe = TransferRecipe.of({"method": "micronet", "inequality": direction, "inequality_weight": 1.0})
     (gradient,) = torch.autograd.grad(made(net, pair)["inequality"], pair.losses)
@@ -108,7 +110,7 @@ def test_the_inequality_pushes_the_student_alone_and_in_its_direction(direction,
 
 
 @pytest.mark.parametrize("name", ["dann", "emr", "micronet"])
-def test_the_ramp_of_the_reversal_over_real_steps(name, megc_folder, macro_folder, teachers, monkeypatch):  # noqa: F811
+def test_the_ramp_of_the_reversal_over_real_steps(name, megc_folder, macro_folder, teachers, monkeypatch):
     """The gradient that the features get is the discriminator's own, times minus the ramp at that step."""
     ratios, told = [], Adversary.told
 
@@ -132,7 +134,7 @@ def test_the_ramp_of_the_reversal_over_real_steps(name, megc_folder, macro_folde
     assert ratios == pytest.approx([-dann_strength(step / total, 5.0) for step in range(total)], abs=1e-5)
 
 
-def test_identity_is_hidden_as_strongly_as_the_ramp_says(teachers):  # noqa: F811
+def test_identity_is_hidden_as_strongly_as_the_ramp_says(teachers):
     for progress in (0.1, 0.9):
         net, made, pair = passed("micronet", teachers, progress=progress)
         assert isinstance(made, MicroNetMethod)
@@ -142,7 +144,7 @@ def test_identity_is_hidden_as_strongly_as_the_ramp_says(teachers):  # noqa: F81
 
 
 @pytest.mark.parametrize("name", ["joint", "dann", "coral", "mmd", "emr", "micronet", "saat", "distill"])
-def test_over_real_steps_what_is_frozen_stays_and_what_learns_moves(name, megc_folder, macro_folder, teachers):  # noqa: F811
+def test_over_real_steps_what_is_frozen_stays_and_what_learns_moves(name, megc_folder, macro_folder, teachers):
     """Frozen: weights and batch statistics, though batches of both domains pass through. Moved: the adversary, the rest."""
     net, frozen = student(name), "layer1"
     if name in ("joint", "dann", "coral", "mmd"):
@@ -180,7 +182,7 @@ def test_over_real_steps_what_is_frozen_stays_and_what_learns_moves(name, megc_f
     ("arch", "name", "wanted", "added"),
     [("emr", "emr", 11_242_563, 11_253_322 - 11_242_563), ("micronet", "micronet", 11_308_611, 0), ("saat", "saat", 11_178_051, 0)],
 )  # fmt: skip
-def test_what_predicts_is_as_large_as_the_papers_say(arch, name, wanted, added, teachers):  # noqa: F811
+def test_what_predicts_is_as_large_as_the_papers_say(arch, name, wanted, added, teachers):
     net = create_model(arch)
     assert sum(p.numel() for p in net.parameters()) == wanted
     if added:

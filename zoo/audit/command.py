@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, arguments.overrides = parser.parse_known_args(argv)
+    if arguments.overrides and not getattr(arguments, "config", None):
+        parser.error(f"unrecognized arguments: {' '.join(arguments.overrides)}")
     arguments.run(arguments)
     return 0
 
@@ -47,8 +50,9 @@ def _parser() -> argparse.ArgumentParser:
         "--model", metavar="NAME", help="pretrained weights; clips that they were trained on are counted and told"
     )
     who.add_argument(
-        "--config", metavar="RECIPE", help="train each fold anew by this recipe: every person is judged unseen"
-    )
+        "--config", action="append", metavar="RECIPE",
+        help="train each fold anew by this recipe: every person is judged unseen; repeat to overlay",
+    )  # fmt: skip
     asked.add_argument("--root", metavar="PATH", help="published MEGC2019 folder or .npz")
     asked.add_argument("--manifest", metavar="PATH", help="in place of --root: what `zoo data build` wrote")
     asked.add_argument("--frames", metavar="DIR", help="with --manifest: where the frames lie")
@@ -62,10 +66,15 @@ def _parser() -> argparse.ArgumentParser:
         "--aus", default="cross12", metavar="SET", help="units whose regions are looked at (default cross12)"
     )
 
-    halves = kinds.add_parser("hemiface", parents=[common, asked], help="left against right half of the face",
-                              epilog="Further flags override fields of the recipe: --trainer.max_epochs 5")  # fmt: skip
+    fields = (
+        "With --config, every field of the recipe is a flag too: --trainer.max_epochs 5 --data.macro '{root: OTHERS}'"
+    )
+    halves = kinds.add_parser(
+        "hemiface", parents=[common, asked], help="left against right half of the face", epilog=fields
+    )
     halves.set_defaults(run=_hemiface)
-    hidden = kinds.add_parser("occlusion", parents=[common, asked], help="hide the region of each action unit in turn")
+    hidden = kinds.add_parser("occlusion", parents=[common, asked], help="hide the region of each action unit in turn",
+                              epilog=fields)  # fmt: skip
     hidden.set_defaults(run=_occlusion)
 
     bias = kinds.add_parser("bias", parents=[common], help="scores of groups of people, from a finished run")
@@ -98,7 +107,7 @@ def _ask(arguments: argparse.Namespace) -> Asked:
     overrides = [
         part for k, v in given.items() for part in (f"--data.{k}", str(v).lower() if isinstance(v, bool) else v)
     ]
-    return ask_folds(arguments.config, overrides, seed=arguments.seed, on_fold=_tell)
+    return ask_folds(arguments.config, [*overrides, *arguments.overrides], seed=arguments.seed, on_fold=_tell)
 
 
 def _tell(done: int, total: int) -> None:

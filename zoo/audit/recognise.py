@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -100,12 +101,17 @@ def ask_checkpoint(name: str, source: Mapping[str, Any]) -> Asked:
 
 
 def ask_folds(
-    recipe: str, overrides: Sequence[str], *, seed: int = 0, on_fold: Callable[[int, int], None] | None = None
+    recipes: Sequence[str],
+    overrides: Sequence[str],
+    *,
+    seed: int = 0,
+    on_fold: Callable[[int, int], None] | None = None,
 ) -> Asked:
     """Each fold's network is trained anew by a recipe, and answers for the people it has not seen, as in ``zoo loso``.
 
     Args:
-        recipe: file or name of a shipped recipe.
+        recipes: files or names of shipped recipes, later ones over earlier ones; with ``transfer`` in them, each network learns
+            from macro clips too.
         overrides: dotted flags, as of ``zoo loso``.
         seed: of weights and order.
         on_fold: told of folds done and their number.
@@ -115,14 +121,22 @@ def ask_folds(
     """
     from zoo.data.module import Prepared
     from zoo.data.source import Source
+    from zoo.errors import ProtocolError
+    from zoo.train.jobs import kinds, learns_from
     from zoo.train.launch import quiet
     from zoo.train.recipe import parse, plain_config
-    from zoo.train.task import RecognitionTask
+    from zoo.weights import seen_among
 
     quiet()
-    config = plain_config(parse([recipe], [*overrides, "--seed_everything", str(seed)]))
-    spec = RecognitionTask(**config["model"]).input_spec
+    config = plain_config(parse(recipes, [*overrides, "--seed_everything", str(seed)]))
+    spec = kinds(config)[0](**config["model"]).input_spec
     data = Source.of(config["data"]).load(spec, keep_fields=bool(config["data"].get("augment")))
+    for weights in learns_from(config):
+        if known := seen_among(weights, data.keys):
+            raise ProtocolError(
+                f"{weights} was trained on {len(known)} of these {len(data)} clips ({known[0]}, …): no network that starts or "
+                f"learns from it has not seen them; take other weights, or audit the weights themselves with --model"
+            )
     prepared = Prepared.of(data, spec)
 
     def nets() -> Iterator[tuple[ZooModel, Sequence[int]]]:
@@ -132,28 +146,32 @@ def ask_folds(
             if on_fold is not None:
                 on_fold(k + 1, len(folds))
 
-    remark = f"{len(data.split())} networks, each trained without the people that it answers for (seed {seed})"
-    return Asked(name=recipe, prepared=prepared, nets=nets, clean=True, remark=remark)
+    others = ""
+    if config["data"].get("macro"):
+        others = ", with macro clips beside"
+    elif config["data"].get("adapt_to_test"):
+        others = ", but adapted to their pictures without the classes"
+    remark = f"{len(data.split())} networks, each trained without the people that it answers for{others} (seed {seed})"
+    return Asked(name=Path(recipes[-1]).stem, prepared=prepared, nets=nets, clean=True, remark=remark)
 
 
 def _fit(config: Mapping[str, Any], prepared: Prepared, fold: str, seed: int) -> ZooModel:
     import pytorch_lightning as pl
     import torch
 
-    from zoo.data.module import FlowMapsDataModule
-    from zoo.train.jobs import fit_seed, interruptible
-    from zoo.train.task import RecognitionTask
+    from zoo.train.callbacks import interruptible
+    from zoo.train.jobs import data_of, fit_seed, kinds
 
     number = fit_seed(seed, fold)
     torch.manual_seed(number)
-    task = RecognitionTask(**config["model"])
-    options = {k: v for k, v in config["data"].items() if k in ("batch_size", "mirror", "shift", "balanced", "augment")}
-    data = FlowMapsDataModule(fold=fold, seed=number, prepared=prepared, **options)
+    task = kinds(config)[0](**config["model"])
+    data = data_of(config, prepared, fold, number)
     silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = pl.Trainer(**{**config["trainer"], **silent})
     with interruptible(trainer):
         trainer.fit(task, datamodule=data)
-    return task.net.eval()
+    net: ZooModel = task.net.eval()
+    return net
 
 
 def neutral(x: Tensor, spec: InputSpec) -> Tensor:

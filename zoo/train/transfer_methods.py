@@ -5,8 +5,9 @@ Each method sees batches of both domains, which pass the network together, so th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar, assert_never
+from typing import Any, NamedTuple, assert_never, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,8 +30,6 @@ from zoo.train.domain_losses import (
     reverse_gradient,
 )
 from zoo.train.transfer_recipe import TransferRecipe
-
-Family = TypeVar("Family", bound=ZooModel)
 
 
 class Look(NamedTuple):
@@ -230,10 +229,9 @@ def method(recipe: TransferRecipe, net: ZooModel, *, people: int, teacher: ZooMo
         teacher: loaded from ``recipe.teacher``.
 
     Raises:
-        ZooError: the network or the teacher is not of the family that the method needs, or the two eat different inputs.
+        ZooError: see :func:`check_families`.
     """
-    if teacher is not None and teacher.input_spec != net.input_spec:
-        raise ZooError(f"teacher {recipe.teacher} eats other inputs than the student: {_unlike(teacher, net)}")
+    check_families(recipe, net, teacher)
     match recipe.method:
         case "joint":
             return Method(recipe)
@@ -242,19 +240,45 @@ def method(recipe: TransferRecipe, net: ZooModel, *, people: int, teacher: ZooMo
         case "coral" | "mmd":
             return Moments(recipe)
         case "emr":
-            return EMRMethod(recipe, _family(net, EMR, recipe))
+            return EMRMethod(recipe, net)
         case "micronet":
-            if teacher is not None and teacher.num_classes != net.num_classes:
-                raise ZooError(
-                    f"teacher {recipe.teacher} tells {teacher.num_classes} classes, the student {net.num_classes}"
-                )
-            return MicroNetMethod(recipe, _family(net, EIDNet, recipe), people, teacher)
+            return MicroNetMethod(recipe, cast(EIDNet, net), people, teacher)
         case "saat":
-            return SAATMethod(_both(recipe, net), _family(teacher, SAATNet, recipe))
+            return SAATMethod(recipe, cast(SAATNet, teacher))
         case "distill":
-            return Distillation(recipe, net, _family(teacher, AUModel, recipe))  # type: ignore[type-abstract]
+            return Distillation(recipe, net, cast(AUModel, teacher))
         case _:
             assert_never(recipe.method)
+
+
+# of the network that is trained, and of its teacher
+FAMILIES: Mapping[str, tuple[type[ZooModel], type[ZooModel]]] = {
+    "emr": (EMR, ZooModel),
+    "micronet": (EIDNet, ZooModel),
+    "saat": (SAATNet, SAATNet),
+    "distill": (ZooModel, AUModel),
+}
+
+
+def check_families(recipe: TransferRecipe, net: ZooModel, teacher: ZooModel | None) -> None:
+    """Refuse, before any clip is read, what a method cannot work with.
+
+    Raises:
+        ZooError: the network or the teacher is not of the family that the method needs, the two eat different inputs, or tell
+            other classes where those count.
+    """
+    for one, family, who in zip((net, teacher), FAMILIES.get(recipe.method, ()), ("", "teacher "), strict=False):
+        if not isinstance(one, family) and (one is not None or family is not ZooModel):
+            given = "nothing" if one is None else one.arch or type(one).__name__
+            raise ZooError(
+                f"transfer.method {recipe.method} needs {who or 'the network '}{family.__name__}, got {given}"
+            )
+    if teacher is None:
+        return
+    if teacher.input_spec != net.input_spec:
+        raise ZooError(f"teacher {recipe.teacher} eats other inputs than the student: {_unlike(teacher, net)}")
+    if recipe.method == "micronet" and teacher.num_classes != net.num_classes:
+        raise ZooError(f"teacher {recipe.teacher} tells {teacher.num_classes} classes, the student {net.num_classes}")
 
 
 def _unlike(teacher: ZooModel, net: ZooModel) -> str:
@@ -268,15 +292,3 @@ def _unlike(teacher: ZooModel, net: ZooModel) -> str:
 
 def _plain(value: Any) -> str:
     return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
-
-
-def _both(recipe: TransferRecipe, net: ZooModel) -> TransferRecipe:
-    _family(net, SAATNet, recipe)
-    return recipe
-
-
-def _family(net: ZooModel | None, wanted: type[Family], recipe: TransferRecipe) -> Family:
-    if not isinstance(net, wanted):
-        given = "nothing" if net is None else net.arch or type(net).__name__
-        raise ZooError(f"transfer.method {recipe.method} needs a {wanted.__name__}, got {given}")
-    return net

@@ -14,7 +14,7 @@ from zoo.errors import ProtocolError, ZooError
 from zoo.models._base import AUModel, ZooModel
 from zoo.train.objective import LossRecipe, Objective
 from zoo.train.task import Batch, RecognitionTask
-from zoo.train.transfer_methods import Look, Pair, method
+from zoo.train.transfer_methods import Look, Pair, check_families, method
 from zoo.train.transfer_recipe import UNLABELLED, TransferRecipe
 from zoo.train.two_domains import TwoDomainDataModule
 
@@ -38,6 +38,12 @@ class TransferTask(RecognitionTask):
     def __init__(self, arch: str = "", *, transfer: dict[str, Any] | None = None, **kwargs: Any) -> None:
         self.transfer = TransferRecipe.of(transfer or {})
         super().__init__(arch, **kwargs)
+        self._taught_by: tuple[ZooModel, ...] = ()  # not a part of the task until the method holds it
+        if self.transfer.teacher:
+            from zoo.weights import load
+
+            self._taught_by = (load(self.transfer.teacher),)
+        check_families(self.transfer, self.net, *(self._taught_by or (None,)))
         self.macro_losses = self.transfer.losses_of_macro(self.loss_recipe)
         self.macro_objective: Objective | None = None
         self.macro_units: Tensor | None = None  # of all macro clips
@@ -66,11 +72,11 @@ class TransferTask(RecognitionTask):
         self.method = method(self.transfer, self.net, people=count, teacher=self._teacher(data))
 
     def _teacher(self, data: TwoDomainDataModule) -> ZooModel | None:
-        name = self.transfer.teacher
-        if not name:
+        if not self._taught_by:
             return None
-        from zoo.weights import load, seen_among
+        from zoo.weights import seen_among
 
+        name, (teacher,) = self.transfer.teacher, self._taught_by
         assert data.prepared is not None and data.fold is not None
         clips = data.prepared.data
         if known := seen_among(name, [clips.keys[i] for i in data.fold.test]):
@@ -78,7 +84,6 @@ class TransferTask(RecognitionTask):
                 f"transfer.teacher {name} was trained on {len(known)} of the clips that are tested ({known[0]}, …): what it "
                 f"hands on would be a leak; take a teacher that has not seen them"
             )
-        teacher = load(name)
         # its classes count where it is asked for them; a teacher of attention or action units may tell others
         if self.transfer.method == "micronet" and tuple(teacher.classes) != tuple(clips.classes):
             raise ZooError(

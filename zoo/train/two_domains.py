@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import lru_cache
@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.data.manifest import Manifest
 from zoo.data.module import FlowMapsDataModule, Prepared, ResidentLoader
 from zoo.data.source import Source
 from zoo.data.splits import Fold
-from zoo.errors import ProtocolError, ZooError
+from zoo.errors import DataError, ProtocolError, ZooError
+from zoo.inputs import eats_stills
 from zoo.train.task import Batch
 from zoo.types import InputSpec
 
@@ -72,6 +74,7 @@ class TwoDomainDataModule(FlowMapsDataModule):
         known = {f.name for f in fields(Source)} | set(OWN)
         if extra := sorted(set(macro or {}) - known):
             raise ZooError(f"data.macro has no {', '.join(extra)}; it has {', '.join(sorted(known))}")
+        _check_own(macro or {})
         self.macro_options = dict(macro or {})
         self.adapt_to_test = adapt_to_test
         self.macro: FlowMapsDataModule | None = None
@@ -142,13 +145,43 @@ def macro_inputs(options: Mapping[str, Any], spec: InputSpec, *, augment: Any = 
         ZooError: saying that it is ``data.macro`` which is at fault.
     """
     with _said_of("data.macro"):
+        if not (options.get("root") or options.get("manifest")):
+            raise ZooError("it names no clips; add manifest and frames (what `zoo data build` wrote), or root")
         source = Source.of({"complete": False, **{k: v for k, v in options.items() if k not in OWN}})
         return _macro_inputs(source, json.dumps(spec.to_dict(), sort_keys=True), bool(augment))
+
+
+def _check_own(options: Mapping[str, Any]) -> None:
+    """Raise ZooError for an option of the macro clips that is out of range; no parser has looked into the mapping."""
+    checks: dict[str, tuple[str, Callable[[Any], bool]]] = {
+        "batch_size": ("clips, at least 1", lambda v: isinstance(v, int) and v >= 1),
+        "mirror": ("a probability", lambda v: isinstance(v, int | float) and 0 <= v <= 1),
+        "shift": ("pixels, from 0", lambda v: isinstance(v, int) and v >= 0),
+        "balanced": ("true or false", lambda v: isinstance(v, bool)),
+        "fold": ("the name of a fold", lambda v: isinstance(v, str)),
+        "augment": ("a mapping, or null for none", lambda v: v is None or isinstance(v, Mapping)),
+    }
+    for name, (wanted, fits) in checks.items():
+        if name in options and not fits(options[name]):
+            raise ZooError(f"data.macro.{name} is {options[name]!r}; wanted {wanted}")
+
+
+def _refuse_stills(source: Source, spec: InputSpec) -> None:
+    """Raise DataError where motion is wanted of pictures."""
+    if not source.manifest or eats_stills(spec):
+        return
+    kinds = Manifest.load(source.manifest).table["kind"]
+    if bool((kinds == "image").all()):
+        raise DataError(
+            f"{source.manifest} holds {len(kinds)} pictures and no sequence, but the network eats {spec.modality} "
+            f"({', '.join(spec.channels)}), which needs an onset beside the apex: take sequences, or a network of apexes"
+        )
 
 
 @lru_cache(maxsize=1)  # the folds of a run share their macro clips
 def _macro_inputs(source: Source, spec: str, keep_fields: bool) -> Prepared:
     found = InputSpec.from_dict(json.loads(spec))
+    _refuse_stills(source, found)
     return Prepared.of(source.load(found, keep_fields=keep_fields), found)
 
 
