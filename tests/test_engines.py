@@ -219,33 +219,78 @@ def test_a_batch_job_that_dies_on_a_real_slurm(slurm, tmp_path):
     assert len(list(tmp_path.glob("a.life*"))) == 1
 
 
-@pytest.mark.timeout(900)
-@needs_ray
-def test_a_ray_node_that_dies(tmp_path, monkeypatch):
-    """Two nodes on loopback; one is killed while its job runs."""
-    monkeypatch.setenv("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    monkeypatch.setenv("PYTHONPATH", HERE)
+@pytest.fixture
+def ray_nodes(monkeypatch):
+    """Two nodes of Ray on loopback, one processor each; the head looks every second whether the other still answers."""
+    settings = {
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": HERE, "OMP_NUM_THREADS": "1",
+        "RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "1000",
+        "RAY_health_check_timeout_ms": "4000", "RAY_health_check_failure_threshold": "3",
+        "RAY_raylet_start_wait_time_s": "180", "RAY_worker_register_timeout_seconds": "180",  # where others use the machine
+    }  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
     try:
-        second = cluster.add_node(num_cpus=1)
-        jobs = [Mark(folder=str(tmp_path), name=n, waits=True) for n in "ab"]
-
-        def kill() -> None:
-            while len(begun := [p for p in tmp_path.glob("*.life*") if p.read_text()]) < 2:  # one on either node
-                time.sleep(0.1)
-            cluster.remove_node(second, allow_graceful=False)
-            while all(Path("/proc", p.read_text()).exists() for p in begun):  # a worker outlives its node by a moment
-                time.sleep(0.1)
-            (tmp_path / "go").touch()
-
-        killer = threading.Thread(target=kill, daemon=True)
-        with open_engine(f"ray:address={cluster.address}", 2, tmp_path) as workers:
-            killer.start()
-            workers.run(jobs, lambda job: None)
-        killer.join(timeout=30)
+        yield cluster, cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
     finally:
         cluster.shutdown()
+
+
+@pytest.mark.timeout(900)
+@needs_ray
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+def test_a_ray_node_that_dies_costs_its_job(how, ray_nodes, tmp_path, megc_folder, one_thread):
+    """In the middle of a leave-one-subject-out; what it leaves is bit for bit what one machine makes."""
+    import psutil
+
+    cluster, second = ray_nodes
+    out, recipe, notes, frozen = tmp_path / "far", config(megc_folder), [], []
+    recipe["trainer"]["max_epochs"] = 60
+
+    def kill() -> None:
+        while len(list(out.glob("seed0/*.json"))) < 1:
+            time.sleep(0.05)
+        time.sleep(0.5)  # both nodes have a fit under way
+        if how == "killed":
+            cluster.remove_node(second, allow_graceful=False)
+        else:
+            raylet = psutil.Process(second.all_processes["raylet"][0].process.pid)
+            frozen.extend([raylet, *raylet.children(recursive=True)])
+            for process in frozen:
+                process.suspend()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    try:
+        with open_engine(f"ray:address={cluster.address}", 2, tmp_path) as workers:
+            workers.on_lost = notes.append
+            killer.start()
+            run_loso(recipe, out=out, seeds=[0], workers=workers)
+    finally:
+        for process in frozen:
+            process.kill()
+    killer.join(timeout=30)
+    assert len(notes) == 1, notes
+    assert "is run again" in notes[0]
+    run_loso(recipe, out=tmp_path / "near", seeds=[0], workers=0)
+    assert len(results(out)) == 7
+    for far, near in zip(results(out), results(tmp_path / "near"), strict=True):
+        assert (far["keys"], far["logits"]) == (near["keys"], near["logits"])
+
+
+@pytest.mark.timeout(600)
+@needs_ray
+def test_ray_on_this_machine_alone(tmp_path, monkeypatch):
+    """Without an address it starts one of its own, and ends it; a worker that dies costs its job another try."""
+    monkeypatch.setenv("PYTHONPATH", HERE)
+    jobs = [Mark(folder=str(tmp_path), name="a"), Mark(folder=str(tmp_path), name="b", deaths=1)]
+    with open_engine("ray", 1, tmp_path) as workers:
+        workers.run(jobs, lambda job: None)
     assert done(tmp_path) == ["a", "b"]
-    assert len(list(tmp_path.glob("*.life*"))) == 3, "the lost job was run again, on the other node"
+    assert len(list(tmp_path.glob("b.life*"))) == 2
+    import ray
+
+    assert not ray.is_initialized()

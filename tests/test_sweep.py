@@ -95,6 +95,28 @@ def test_the_command_is_what_wandbs_agent_would_run(monkeypatch):
         read_command(["zoo", "cv", "${args_json}"], {})
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+def test_wandbs_own_agent_makes_the_same_call(file, monkeypatch):
+    """Its way to write values (``True``, ``1e-05``) and to fill in macros leads to the same config as ours."""
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+    for name in ("MEGC2019", "ZOO_MANIFEST", "ZOO_FRAMES"):
+        monkeypatch.setenv(name, "/some/where")
+    content = read_sweep(file)
+    values = {**propose(content, [], seed=0), "data.drop_last": False, "model.weight_decay": 1e-5}
+    macros = create_sweep_command_args({"args": {name: {"value": value} for name, value in values.items()}})
+    macros |= {"env": ["/usr/bin/env"], "program": [content["program"]]}
+    command = []
+    for word in map(str, create_sweep_command(list(content["command"]))):  # as in wandb_agent.Agent._command_run
+        command += macros.get(word[2:-1]) or [] if word.startswith("${") and word.endswith("}") else [word]
+    assert command[:3] == ["/usr/bin/env", "zoo", "cv"]
+    theirs, ours = read_command(command, {}), read_command(content["command"], values)
+    assert (theirs.recipes, theirs.parts) == (ours.recipes, ours.parts)
+    configs = [plain_config(parse(call.recipes, call.overrides)) for call in (theirs, ours)]
+    assert configs[0] == configs[1]
+    assert configs[0]["data"]["drop_last"] is False
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from tests.tiny import TINY
 from tests.wandb_files import read, table
+from tests.wandb_server import Server
 from zoo.cli import main
 from zoo.data.megc2019 import read_megc2019
 
@@ -46,7 +48,7 @@ def test_a_trial_its_folds_and_its_tables(megc_folder, tmp_path, offline, capsys
     arguments = ["loso", "--config", "ststnet_megc2019", "--seeds", "1", "--workers", "0", "--quiet", "--out", str(out), "--data.root", str(megc_folder),
                  *TINY, "--trainer.max_epochs", "2", "--wandb", "--wandb-folds"]  # fmt: skip
     assert main(arguments) == 0, capsys.readouterr().err
-    assert "wandb sync" in capsys.readouterr().out
+    printed = capsys.readouterr().out
     found = runs(out)
     assert {r["run"]["group"] for r in found.values()} == {"trial"}, "folds are grouped under their trial"
     folds = [r for r in found.values() if r["run"]["job_type"] == "fold"]
@@ -74,6 +76,25 @@ def test_a_trial_its_folds_and_its_tables(megc_folder, tmp_path, offline, capsys
     assert [[counts[a, p] for p in classes] for a in classes] == summary["confusion"]
     names = [path for a in trial["artifacts"] if a["name"].endswith("predictions") for path in a["files"]]
     assert not [name for name in names if name.endswith(".png")]
+    goes_up(printed, found, summary, tmp_path)
+
+
+def goes_up(printed, found, summary, tmp_path):
+    """`wandb sync`, by the very words that the summary prints, against a server on loopback."""
+    pattern = Path(printed.replace("\n", "").partition("`wandb sync ")[2].partition("`")[0])
+    with Server() as server:
+        server.command(tmp_path, "sync", *sorted(pattern.parent.glob(pattern.name)))
+        assert "No runs to sync" in server.command(tmp_path, "sync", *pattern.parent.glob(pattern.name))
+    assert not server.unknown
+    assert server.runs.keys() == {run["run"]["id"] for run in found.values()}
+    assert all((run.exitcode, run.project, run.group) == (0, "au-graph-zoo", "trial") for run in server.runs.values())
+    (trial,) = [run for run in server.runs.values() if run.job_type == "trial"]
+    assert trial.summary["full/uf1"] == summary["metrics"]["full"]["uf1"]["mean"]
+    assert trial.config["digests"] == summary["digests"]
+    assert all(artifact["state"] == "COMMITTED" for artifact in server.artifacts.values())
+    (rows,) = [data for path, data in server.store.items() if path.endswith("/predictions.table.json")]
+    assert len(json.loads(rows)["data"]) == 42
+    assert any("/media/images/confusion" in path for path in server.store)
 
 
 def test_a_training_with_pictures_and_its_checkpoint(megc_folder, tmp_path, offline, capsys):

@@ -51,6 +51,7 @@ def read(path: Path) -> dict[str, Any]:
         kind = record.WhichOneof("record_type")
         if kind == "run":
             out["run"] = {
+                "id": record.run.run_id,
                 "name": record.run.display_name,
                 "group": record.run.run_group,
                 "job_type": record.run.job_type,

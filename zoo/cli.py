@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
+import gc
 import json
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,22 +47,64 @@ ROOM_COMMANDS: dict[str, tuple[str, str]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command. Returns the exit code: 0 done, 2 the input is at fault (one or two lines on stderr), 130 interrupted."""
+    """Run the command. Returns the exit code: 0 done, 2 the input is at fault (one or two lines on stderr), 130 interrupted.
+
+    SIGTERM ends the process as its sender expects, after the same clean stop as Ctrl-C.
+    """
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
     if rest and not getattr(arguments, "takes_overrides", False):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        return int(arguments.run(arguments, rest) or 0)
+        with _terminable():
+            return int(arguments.run(arguments, rest) or 0)
     except ZooError as error:
         print(f"zoo: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("zoo: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
-        return 130
+        terminated = isinstance(stop, Terminated)
     except BrokenPipeError:  # `zoo models | head`
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG):
+            raise
+        where = f"cannot write {error.filename}" if error.filename else "cannot write"
+        print(
+            f"zoo: error: {where}: {error.strerror}; make room, or choose another folder, and run the same command again",
+            file=sys.stderr,
+        )
+        return 2
+    return _die() if terminated else 130
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, taken as Ctrl-C is: workers end, what is open is closed."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # Python lets no other thread handle signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+
+
+def _die() -> int:
+    """Of SIGTERM, so that who sent it (a batch system, wandb's agent) sees that it was obeyed."""
+    gc.collect()  # the semaphores of a pool, which lay in frames of the exception, are given back
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    signal.raise_signal(signal.SIGTERM)
+    return 143
 
 
 def build_parser() -> argparse.ArgumentParser:

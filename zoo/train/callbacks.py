@@ -49,4 +49,5 @@ class interruptible:
         if self.main and self.handler is not None:
             signal.signal(signal.SIGINT, self.handler)
         if isinstance(error, SystemExit) and self.trainer.interrupted:
-            raise KeyboardInterrupt from None
+            held = error.__context__  # SIGTERM comes as a KeyboardInterrupt too, and is to stay what it is
+            raise (held if isinstance(held, KeyboardInterrupt) else KeyboardInterrupt()) from None

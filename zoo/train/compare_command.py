@@ -53,7 +53,8 @@ def _show(result: dict[str, Any], folder: Path) -> None:
     corrected = "p (Holm)" if len(result["pairs"]) > 1 else "p"
     for pair in result["pairs"]:
         title = f"\n{pair['name']} minus {result['reference']}, {result['clips']} clips of {result['people']} people"
-        table = Table("", "", title=title, title_justify="left", box=None, pad_edge=False)
+        console.print(title, style="italic", soft_wrap=True, highlight=False)  # a title of the table wraps at its width
+        table = Table("", "", box=None, pad_edge=False)
         for column in ("difference", "95 %", corrected, "t, seeds", "Wilcoxon", "McNemar"):
             table.add_column(column, justify="right", no_wrap=True)
         for part, cells in pair["parts"].items():

@@ -20,6 +20,7 @@ from zoo.errors import ZooError, missing_extra
 from zoo.train.launch import Workers, keep_freed_memory, local, one_thread, quiet
 
 Engine = Literal["process", "slurm", "ray"]
+_STORE = 100 * 2**20  # bytes
 
 
 def open_engine(text: str, workers: int, folder: Path) -> Workers:
@@ -201,7 +202,8 @@ class RayExecutor(Executor):
     """Each submission is one task of Ray.
 
     Args:
-        address: of a running cluster (``auto``, ``HOST:PORT``); a cluster of this machine alone if not given.
+        address: of a running cluster (``auto``, ``HOST:PORT``); a cluster of this machine alone if not given. How soon a silent
+            node is given up is a setting of the cluster's head (``RAY_health_check_period_ms``, ``…_failure_threshold``).
         options: of each task, e.g. ``num_cpus=1``, ``num_gpus=0.25``.
     """
 
@@ -217,12 +219,9 @@ class RayExecutor(Executor):
         self._ray, self._started = ray, not ray.is_initialized()
         try:
             if self._started:
-                ray.init(
-                    address=address,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    include_dashboard=None if address else False,
-                )
+                # results are files: next to nothing travels through the store of objects, whose default is a third of the memory
+                own = {} if address else {"include_dashboard": False, "object_store_memory": _STORE}
+                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
             # Ray's own retries would hide a node that dies again and again; ours are counted
             self._task = ray.remote(_outcome).options(**{"num_cpus": 1, "max_retries": 0, **options})
         except (ConnectionError, ValueError, TypeError, RuntimeError) as error:

@@ -60,6 +60,7 @@ def run_loso(
     parallel: bool = False,
     select: Select = "last",
     on_progress: Progress = lambda done, total: None,
+    on_read: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Train every (seed, fold) that has no result yet, then score.
 
@@ -73,6 +74,7 @@ def run_loso(
         select: which epoch's predictions are scored: the ``last``; or, **to measure the leak and for nothing else**, for each
             held-out person the one that is best on that person (``oracle``).
         on_progress: called with (results done, results wanted).
+        on_read: called with (clips read, clips in all) while what is not in the cache is prepared.
 
     Returns:
         The summary that is also written to ``loso.json``; empty for a partial run.
@@ -83,7 +85,7 @@ def run_loso(
     """
     if select != "last" and parallel:
         raise ZooError("the oracle watches fold by fold; leave --parallel out")
-    run = _Run(config, Path(out).expanduser(), seeds, None, on_progress, parallel, select)
+    run = _Run(config, Path(out).expanduser(), seeds, None, on_read, parallel, select)
     run.refuse_seen()
     for fold in folds:
         if fold not in run.folds:
@@ -109,12 +111,13 @@ def run_cv(
     workers: int | Workers = 1,
     parallel: bool = False,
     on_progress: Progress = lambda done, total: None,
+    on_read: Progress = lambda done, total: None,
     on_step: Callable[[Sequence[Mapping[str, float]]], bool] = lambda history: True,
 ) -> dict[str, Any]:
     """Score a config by cross-validation over whole persons: what a choice of settings may look at.
 
     Args:
-        config, out, seeds, workers, parallel, on_progress: see :func:`run_loso`.
+        config, out, seeds, workers, parallel, on_progress, on_read: see :func:`run_loso`.
         parts: number of folds.
         held_out: folds of the protocol whose test persons stay out altogether, for a choice within one fold's training side.
         on_step: called with the pooled scores after 1, 2, … complete parts, in order; False ends the run there.
@@ -126,9 +129,7 @@ def run_cv(
     Raises:
         See :func:`run_loso`.
     """
-    run = _Run(
-        config, Path(out).expanduser(), seeds, Inner(parts=parts, held_out=tuple(held_out)), on_progress, parallel
-    )
+    run = _Run(config, Path(out).expanduser(), seeds, Inner(parts=parts, held_out=tuple(held_out)), on_read, parallel)
     run.refuse_seen()
     history: list[dict[str, float]] = []
 
@@ -163,7 +164,7 @@ class _Run:
         folder: Path,
         seeds: Sequence[int],
         inner: Inner | None,
-        on_progress: Progress,
+        on_read: Progress,
         parallel: bool,
         select: Select = "last",
     ) -> None:
@@ -172,7 +173,7 @@ class _Run:
         task = kinds(config)[0](**config["model"])
         # read here first: what has to be computed is computed once, and the workers find it in the cache
         source, keep = Source.of(config["data"]), bool(config["data"].get("augment"))
-        every: ClipSet = source.load(task.input_spec, on_progress, keep_fields=keep)
+        every: ClipSet = source.load(task.input_spec, on_read, keep_fields=keep)
         if task.net.num_classes != len(every.classes):
             raise ZooError(
                 f"the data has {len(every.classes)} classes ({', '.join(every.classes)}), the model {task.net.num_classes} "

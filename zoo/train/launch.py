@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, Protocol, TypeVar
 
 from zoo.errors import ZooError
@@ -40,6 +40,21 @@ class SerialExecutor(Executor):
         return future
 
 
+class ProcessExecutor(ProcessPoolExecutor):
+    """Fresh processes of one thread each, deaf to Ctrl-C until they know what it means (:func:`_start_worker`).
+
+    A worker that is caught in the middle of its imports would print a traceback; held back, the signal ends it without a word.
+    """
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """See :meth:`concurrent.futures.Executor.submit`; workers are started here."""
+        with _interrupt_held():
+            return super().submit(fn, *args, **kwargs)
+
+
 class Workers:
     """Runs jobs on an executor: opened when it is first needed, kept between calls, replaced when a worker dies.
 
@@ -50,10 +65,13 @@ class Workers:
         open_executor: makes an executor.
         slots: how many jobs are handed over at a time.
         coarse: starting a job is dear there (a batch system): folds are handed over in bundles, one per slot.
+
+    ``on_lost`` may be set: it is told in words of jobs that are run again.
     """
 
     def __init__(self, open_executor: Callable[[], Executor], *, slots: int, coarse: bool = False) -> None:
         self.open_executor, self.slots, self.coarse = open_executor, max(slots, 1), coarse
+        self.on_lost: Callable[[str], None] = lambda text: None
         self._executor: Executor | None = None
 
     def __enter__(self) -> Workers:
@@ -91,10 +109,9 @@ class Workers:
         if executor is None:
             return
         if now:
-            processes = list((getattr(executor, "_processes", None) or {}).values())
-            executor.shutdown(wait=False, cancel_futures=True)
-            for process in processes:  # a fit may take minutes more, and its result is not wanted yet
-                process.terminate()
+            for process in list((getattr(executor, "_processes", None) or {}).values()):
+                process.kill()  # a fit may take minutes more, and its result is not wanted yet
+            executor.shutdown(wait=hasattr(executor, "_processes"), cancel_futures=True)
         else:
             executor.shutdown(wait=True, cancel_futures=True)
 
@@ -103,7 +120,7 @@ class Workers:
         wanted = True
         queue, running, lost = deque(jobs), {}, []  # type: deque[J], dict[Future[Any], J], list[J]
         self._executor = executor = self._executor or self.open_executor()
-        broken = False
+        broken, torn = False, []  # type: bool, list[J]
         try:
             while queue or running:
                 while queue and not broken and len(running) < self.slots:
@@ -125,7 +142,11 @@ class Workers:
                             future.result()
                     except BrokenExecutor as error:
                         lost.append(job)
-                        broken = broken or isinstance(error, BrokenProcessPool)
+                        if isinstance(error, BrokenProcessPool):  # takes down all that was under way in it
+                            broken = True
+                            torn.append(job)
+                        else:
+                            self.on_lost(f"{_first(job)} is run again: {error}")
                     else:
                         wanted = wanted and on_done(job) is not False
                 if not wanted:
@@ -135,6 +156,9 @@ class Workers:
         except BaseException as error:
             self.close(now=isinstance(error, KeyboardInterrupt))
             raise
+        if torn:
+            more = f" and {len(torn) - 1} more" if len(torn) > 1 else ""
+            self.on_lost(f"{_first(torn[0])}{more} to be run again: a worker died")
         if broken:
             self.close()
         return lost if wanted else []
@@ -153,17 +177,29 @@ def local(workers: int) -> Workers:
         quiet()
         return Workers(SerialExecutor, slots=1)
 
-    def pool() -> Executor:
-        return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+    return Workers(lambda: ProcessExecutor(workers), slots=2 * workers)
 
-    return Workers(pool, slots=2 * workers)
+
+@contextlib.contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Processes started within inherit a Ctrl-C that waits; here it comes through at the end."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker() -> None:
+    """A signal ends a worker at once and without a word: results are whole or absent."""
     one_thread()
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # Ctrl-C ends a worker at once and without a word; results are whole or absent
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))  # Lightning would only note it, but honours a handler
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _die_with_parent()
     keep_freed_memory()
     quiet()
@@ -180,7 +216,10 @@ def _die_with_parent() -> None:
     """A worker whose parent was killed would wait for jobs for ever; Linux can end it instead."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        parent = parent_process()
+        if parent is not None and os.getppid() != parent.pid:  # it was gone before this was asked for
+            os._exit(1)
 
 
 def keep_freed_memory() -> None:

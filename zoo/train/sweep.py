@@ -84,6 +84,7 @@ def run_sweep(
     open_workers: Callable[[Call], Workers],
     on_trial: Callable[[Trial, Sequence[Trial]], None] = lambda trial, done: None,
     on_parts: Callable[[int, int], None] = lambda done, total: None,
+    on_read: Callable[[int, int], None] = lambda done, total: None,
     tracker: Callable[[Trial, Mapping[str, Any]], Any] | None = None,
 ) -> list[Trial]:
     """Search until ``count`` trials are over, or a grid is through. Trials of an earlier, interrupted call are kept.
@@ -97,6 +98,7 @@ def run_sweep(
         open_workers: makes the workers for what the command says.
         on_trial: called with a trial when it begins and when it is over, and all that are over.
         on_parts: called with (fits done, fits wanted) of the current trial.
+        on_read: called with (clips read, clips in all) while what is not in the cache is prepared.
         tracker: makes what logs a trial: ``step(history)`` and ``finish(summary)``.
 
     Raises:
@@ -120,7 +122,7 @@ def run_sweep(
                     break
                 on_trial(trial, trials)
                 if trial.state == "running":
-                    _run(out, sweep, trials, trial, extra, workers, on_parts, tracker)
+                    _run(out, sweep, trials, trial, extra, workers, on_parts, on_read, tracker)
                 trials.append(trial)
                 on_trial(trial, trials)
         _publish(out, sweep, trials, extra)
@@ -179,7 +181,8 @@ def _next(out: Path, sweep: Mapping[str, Any], trials: Sequence[Trial], seed: in
 
 def _run(
     out: Path, sweep: Mapping[str, Any], before: Sequence[Trial], trial: Trial, extra: Sequence[str], workers: Workers,
-    on_parts: Callable[[int, int], None], tracker: Callable[[Trial, Mapping[str, Any]], Any] | None,
+    on_parts: Callable[[int, int], None], on_read: Callable[[int, int], None],
+    tracker: Callable[[Trial, Mapping[str, Any]], Any] | None,
 ) -> None:  # fmt: skip
     started, call = time.monotonic(), read_command(sweep["command"], trial.parameters, extra)
     config, metric = _config(call), sweep["metric"]["name"].removeprefix("cv/")
@@ -195,10 +198,14 @@ def _run(
     try:
         summary = run_cv(
             config, out=_folder(out, trial.number), parts=call.parts, held_out=call.held_out, seeds=range(call.seeds),
-            workers=workers, on_progress=on_parts, on_step=step,
+            workers=workers, on_progress=on_parts, on_read=on_read, on_step=step,
         )  # fmt: skip
     except Diverged as error:  # settings that do not train are an answer too
         trial.state, trial.error = "failed", str(error)
+    except BaseException as error:
+        if log is not None:
+            log.abandon(error)
+        raise
     else:
         if "stopped" in summary:
             trial.state = "stopped"

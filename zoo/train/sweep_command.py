@@ -43,14 +43,16 @@ def main(argv: Sequence[str]) -> int:
     out = arguments.out or Path("runs") / f"sweep-{file.stem}"
 
     def open_workers(call: Call) -> Workers:
-        return open_engine(call.engine, call.workers, out)
+        team = open_engine(call.engine, call.workers, out)
+        team.on_lost = progress.say
+        return team
 
     def tracker(trial: Trial, config: Mapping[str, Any]) -> Any:
         from zoo.train.tracking import CvTracker
 
         return CvTracker(out, name=f"{out.name}/{trial.number}", config={**config, **trial.parameters}, group=out.name)
 
-    with Progress(quiet=arguments.quiet) as progress:
+    with Progress(quiet=arguments.quiet) as progress:  # of which open_workers makes use
         show = progress.track("trials")
 
         def on_trial(trial: Trial, done: Sequence[Trial]) -> None:
@@ -59,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
         trials = run_sweep(
             file, out=out, count=arguments.count, extra=extra, seed=arguments.search_seed, open_workers=open_workers,
             on_trial=on_trial, on_parts=progress.track("parts × seeds", within=True),
-            tracker=tracker if arguments.wandb else None,
+            on_read=progress.track("clips read", within=True), tracker=tracker if arguments.wandb else None,
         )  # fmt: skip
     _show(trials, out)
     return 0
@@ -91,19 +93,11 @@ def _show(trials: Sequence[Any], out: Path) -> None:
     if not console.is_terminal:
         console = Console(width=120)
     names = varied(trials)
-    table = Table(
-        "trial",
-        "state",
-        "score",
-        *names,
-        box=None,
-        pad_edge=False,
-        title="best trials, by inner validation",
-        title_justify="left",
-    )
+    table = Table("trial", "state", "score", *names, box=None, pad_edge=False)
     for trial in sorted(trials, key=lambda t: (t.score is None, -(t.score or 0.0), t.number))[:10]:
         values = [f"{v:.4g}" if isinstance(v, float) else str(v) for v in (trial.parameters.get(n, "") for n in names)]
         table.add_row(str(trial.number), trial.state, "-" if trial.score is None else f"{trial.score:.4f}", *values)
+    console.print("best trials, by inner validation", style="italic")  # a title of the table wraps at its width
     console.print(table)
     lines = [f"page: {out / 'sweep.html'}   table: {out / 'sweep.csv'}"]
     if best is not None:

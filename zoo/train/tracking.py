@@ -6,6 +6,7 @@ Pictures of clips are logged on request only: they belong to the data sets, whos
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,9 @@ from zoo.train.store import read_json, result_path
 PROJECT = "au-graph-zoo"
 
 
-def start(folder: Path, *, name: str, config: Mapping[str, Any], group: str = "", job_type: str = "") -> Any:
+def start(
+    folder: Path, *, name: str, config: Mapping[str, Any], group: str = "", job_type: str = "", silent: bool = False
+) -> Any:
     """A fresh wandb run, beside any other that is open in this process.
 
     Args:
@@ -28,6 +31,7 @@ def start(folder: Path, *, name: str, config: Mapping[str, Any], group: str = ""
         config: resolved recipe.
         group: of runs that belong together: the trial whose folds they are.
         job_type: ``train``, ``trial``, ``fold`` or ``cv``.
+        silent: wandb prints nothing about it.
 
     Raises:
         MissingExtra: wandb is not installed.
@@ -37,16 +41,25 @@ def start(folder: Path, *, name: str, config: Mapping[str, Any], group: str = ""
         import wandb
     except ImportError as error:
         raise missing_extra("wandb", "wandb", "--wandb") from error
-    mode: Any = os.environ.get("WANDB_MODE") or ("online" if wandb.api.api_key else "offline")
+    # a run of a sweep belongs where the sweep does, and wandb warns of any other word on it
+    project = None if os.environ.get("WANDB_SWEEP_ID") else os.environ.get("WANDB_PROJECT", PROJECT)
     try:
+        mode: Any = os.environ.get("WANDB_MODE") or ("online" if _logged_in(wandb) else "offline")
         return wandb.init(
-            project=os.environ.get("WANDB_PROJECT", PROJECT), name=name, dir=str(folder), config=dict(config), mode=mode,
-            group=group or None, job_type=job_type or None, reinit="create_new",
+            project=project, name=name, dir=str(folder), config=dict(config), mode=mode, group=group or None,
+            job_type=job_type or None, reinit="create_new", settings=wandb.Settings(silent=True) if silent else None,
         )  # fmt: skip
     except (OSError, wandb.errors.Error) as error:
         raise ZooError(
             f"wandb could not start a run in {folder}: {error}; set WANDB_MODE=offline or leave --wandb out"
         ) from error
+
+
+def _logged_in(wandb: Any) -> bool:
+    """Whether there is a key, without asking for one."""
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        return bool(wandb.login(prompt=False, verify=False))
+    return bool(wandb.api.api_key)  # of older versions; deprecated since
 
 
 def wandb_logger(folder: Path, *, name: str, config: Mapping[str, Any]) -> Any:
@@ -142,7 +155,7 @@ def track_loso(
     if fold_runs:
         for result in results:
             _fold_run(folder, name, whole, result)
-    return _close(run)
+    return _close(run, beside=fold_runs)
 
 
 class CvTracker:
@@ -174,18 +187,26 @@ class CvTracker:
             self.run.summary[f"cv/{metric}"] = summary["metrics"]["full"][metric]["mean"]
         return _close(self.run)
 
+    def abandon(self, error: BaseException) -> None:
+        """Close a run that did not come to its end, marked as wandb marks one that was interrupted or that failed."""
+        self.run.finish(exit_code=255 if isinstance(error, KeyboardInterrupt) else 1)
 
-def _close(run: Any) -> str:
+
+def _close(run: Any, *, beside: bool = False) -> str:
+    """End a run; returns where it is, and how it goes up (with ``beside`` together with all that lie beside it)."""
     where, offline = Path(run.dir).parent, run.settings.mode == "offline" or run.offline
     url = None if offline else run.url
     run.finish()
-    return f"wandb: {url}" if url else f"wandb: {where}   `wandb sync {where}` uploads it"
+    if url:
+        return f"wandb: {url}"
+    what, them = (where.parent / "offline-run-*", "all") if beside else (where, "it")
+    return f"wandb: {where}   `wandb sync {what}` uploads {them}"
 
 
 def _fold_run(folder: Path, group: str, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     child = start(
         folder, name=f"seed{result['seed']}/{result['fold']}", config={**config, "seed": result["seed"], "fold": result["fold"]},
-        group=group, job_type="fold",
+        group=group, job_type="fold", silent=True,
     )  # fmt: skip
     for epoch, loss in enumerate(result.get("loss", [])):
         child.log({"epoch": epoch + 1, "train/loss": loss})
@@ -262,7 +283,10 @@ def _data(config: Mapping[str, Any]) -> Any:
 
 def _picture(data: Any, row: int) -> np.ndarray:
     """uint8 ``[H, W, 3]`` of a clip: u, v, strain as red, green, blue; or the first channels of its (middle) frame."""
-    x = np.asarray(data.maps[row] if hasattr(data, "maps") else data.inputs[0, row], np.float32)
+    if hasattr(data, "maps"):
+        x = np.asarray(data.maps[row], np.float32)
+    else:
+        x = np.asarray(data.planes([row])[0] if hasattr(data, "planes") else data.inputs[0, row], np.float32)
     if x.ndim == 4:
         x = x[:, x.shape[1] // 2]
     x = x[:3] if len(x) >= 3 else np.repeat(x[:1], 3, 0)
