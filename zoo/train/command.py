@@ -15,11 +15,17 @@ _FIELDS = "Every field of a recipe is a flag: --model.lr 1e-3 --data.root PATH -
 def train(argv: Sequence[str]) -> int:
     """``zoo train``."""
     parser = argparse.ArgumentParser(
-        prog="zoo train", description="Train or fine-tune by recipe, write a checkpoint.", epilog=_FIELDS
+        prog="zoo train",
+        description="Train or fine-tune by recipe, write a checkpoint.",
+        epilog=f"{_FIELDS} An interrupted training goes on where it was kept, bit for bit on a CPU.",
     )
     _config(parser, required=True)
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default 0)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default runs/RECIPE-train)")
+    parser.add_argument(
+        "--save-every", type=float, default=30.0, metavar="SECONDS",
+        help="how often the training is kept, as epochs end, for the same command to go on from (default 30; 0: each epoch)",
+    )  # fmt: skip
     _talk(parser)
     _media(parser)
     arguments, overrides = parser.parse_known_args(argv)
@@ -27,7 +33,7 @@ def train(argv: Sequence[str]) -> int:
 
     return train(
         arguments.config, overrides, seed=arguments.seed, out=arguments.out, wandb=arguments.wandb, media=arguments.wandb_media,
-        silent=arguments.quiet,
+        silent=arguments.quiet, save_every=arguments.save_every,
     )  # fmt: skip
 
 

@@ -135,12 +135,17 @@ def train(
     wandb: bool = False,
     media: bool = False,
     silent: bool = False,
+    save_every: float = 30.0,
 ) -> int:
     """Train once, on all clips unless ``--data.fold`` says otherwise; write a checkpoint; test the held-out clips, if any."""
     folder = out or Path("runs") / f"{Path(recipes[-1]).stem}-train"
     _writable(folder)
     console = Console()
-    result = fit(recipes, overrides, seed=seed, folder=folder, wandb=wandb, media=media, progress=not silent)
+    result = fit(
+        recipes, overrides, seed=seed, folder=folder, wandb=wandb, media=media, progress=not silent, save_every=save_every
+    )
+    if result["resumed"]:
+        console.print(f"taken up again after epoch {', '.join(map(str, result['resumed']))}", highlight=False)
     if result["test"]:
         shown = "  ".join(f"{m} {result['test'][f'test/{m}']:.4f}" for m in ("uf1", "uar", "accuracy"))
         console.print(f"held-out clips: {shown}")
