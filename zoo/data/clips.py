@@ -178,7 +178,9 @@ def rows_of(manifest: Manifest, keys: Sequence[str], *, block: int = 1024) -> It
     Raises:
         DataError: no such clip.
     """
-    places = manifest.table.index.get_indexer(list(keys))
+    import pandas as pd
+
+    places = manifest.table.index.get_indexer(pd.Index(list(keys)))
     if (places < 0).any():
         raise DataError(
             f"the manifest has no clip {keys[int(places.argmin())]!r}; keys look like "
@@ -186,7 +188,8 @@ def rows_of(manifest: Manifest, keys: Sequence[str], *, block: int = 1024) -> It
         )
     for start in range(0, len(places), block):
         part = manifest.table.iloc[places[start : start + block]].astype(object)
-        yield from part.where(part.notna(), None).to_dict("records")
+        rows: Any = part.where(part.notna(), None).to_dict("records")
+        yield from rows
 
 
 def clips(

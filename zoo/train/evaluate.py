@@ -36,7 +36,7 @@ def evaluate(model: ZooModel | str, data: ClipSet | str | Path) -> dict[str, Any
     from zoo.weights import load, seen_among
 
     net = load(model) if isinstance(model, str) else model
-    maps = data if isinstance(data, ClipSet) else read_megc2019(data)
+    maps: Any = data if isinstance(data, ClipSet) else read_megc2019(data)
     if net.classes and tuple(net.classes) != tuple(maps.classes):
         raise ZooError(
             f"the model predicts {', '.join(net.classes)}; {maps.source} is labelled {', '.join(maps.classes)}: "

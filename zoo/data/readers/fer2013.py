@@ -157,7 +157,7 @@ def _parts(root: Path) -> Path | None:
 def _folders(job: Job, top: Path) -> list[Draft]:
     if job.options["labels"] == "ferplus":
         raise DataError(f"{top}: the votes of FER+ go with the rows of fer2013.csv, which folders of pictures have not")
-    drafts = []
+    drafts: list[Draft] = []
     for part in sorted(p for p in top.iterdir() if p.is_dir() and part_name(p.name) in PARTS):
         for folder in sorted(p for p in part.iterdir() if p.is_dir() and not p.name.startswith(".")):
             emotion = canonical(folder.name)
