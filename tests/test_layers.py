@@ -15,7 +15,7 @@ MAY = {
     "facs": set(), "vision": {"facs"}, "features": {"vision", "facs"}, "graph": {"facs", "vision", "report", "data", "weights", "models", "predictor"},
     "spotting": {"vision", "facs", "metrics_spotting", "weights", "models", "registry", "inputs", "report", "result"},
     "magnification": {"vision", "facs", "weights", "models", "registry", "synthesis", "report"},
-    "models": {"graph", "facs", "registry"}, "inputs": {"vision", "facs", "weights", "models"}, "data": {"inputs", "facs", "registry", "vision"},
+    "models": {"graph", "facs", "registry"}, "inputs": {"vision", "facs", "weights", "models", "magnification"}, "data": {"inputs", "facs", "registry", "vision"},
     "synthesis": {"vision", "facs", "data", "graph", "inputs"}, "metrics": set(), "metrics_spotting": {"metrics"}, "registry": {"models", "weights"}, "hub": set(), "publish": {"hub", "weights"},
     "weights": {"hub", "registry", "models"}, "convert": {"weights", "registry", "models"}, "card": set(), "export": {"weights", "models", "registry", "inputs"},
     "train": {"data", "metrics", "registry", "weights", "models", "features", "report", "graph", "facs", "inputs", "synthesis", "spotting", "card"},
@@ -28,7 +28,7 @@ ONE_IMPORTER = {
     "facenet_pytorch": "vision/faces.py", "huggingface_hub": "hub.py", "wandb": "train/tracking.py", "timm": "models/backbone.py",
     "torch_geometric": "graph/sparse.py", "albumentations": "data/transforms.py", "submitit": "train/engines.py",
     "ray": "train/engines.py", "sweeps": "train/search.py", "gradio": "app.py", "onnxruntime": "export.py",
-    "ai_edge_litert": "vision/facemesh.py",
+    "ai_edge_litert": "vision/facemesh.py", "numba": "train/kernels.py",
 }  # fmt: skip
 
 

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class PooledConvolution:
+    """The layers of a model whose features are ``flatten(average(dropout(pool(norm(relu(convolution(x)))))))``.
+
+    A model that has such a method ``pooled_convolution()`` can be trained by a compiled version of these layers; several
+    convolutions read the same input, and their outputs are concatenated.
+    """
+
+    convolutions: Sequence[nn.Conv2d]
+    norms: Sequence[nn.BatchNorm2d]  # one for each convolution
+    pool: nn.MaxPool2d
+    dropout: nn.Dropout
+    average: nn.AvgPool2d
 
 
 class Block3D(nn.Module):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from zoo.errors import WeightError
 from zoo.models._base import ZooModel
+from zoo.models._blocks import PooledConvolution
 from zoo.registry import register
 from zoo.types import InputSpec
 
@@ -61,6 +62,16 @@ class STSTNet(ZooModel):
         bias = torch.cat([c.bias for c in convs if c.bias is not None])
         maps = F.conv2d(x, weight, bias, padding=self.conv1.padding).relu_()  # [B, 16, 28, 28]
         return self.avgpool(self.dropout(self.maxpool(_joint_norm(maps, norms)))).flatten(1)
+
+    def pooled_convolution(self) -> PooledConvolution:
+        """The layers of :meth:`forward_features`, for those who run them in another way."""
+        return PooledConvolution(
+            convolutions=(self.conv1, self.conv2, self.conv3),
+            norms=(self.bn1, self.bn2, self.bn3),
+            pool=self.maxpool,
+            dropout=self.dropout,
+            average=self.avgpool,
+        )
 
 
 def _joint_norm(x: Tensor, norms: Sequence[nn.BatchNorm2d]) -> Tensor:

@@ -7,7 +7,8 @@ same but for rounding.
 
 On a CPU a convolution gains nothing from being stacked: one fold's maps already fill the caches, and a grouped convolution is
 slower than as many plain ones. There the folds of a convolutional network go one after the other through a bare loop, over the
-same resident data and from the same seeds; what is saved is the trainer around it.
+same resident data and from the same seeds; what is saved is the trainer around it, and where :mod:`zoo.train.fused` knows the
+network and numba is installed, most of the work.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from torch.overrides import TorchFunctionMode
 
 from zoo.data.module import FlowMapsDataModule, Prepared, ResidentLoader
 from zoo.models._base import ZooModel
+from zoo.train.fused import fuse
 from zoo.train.jobs import OPTIONS
 from zoo.train.task import RecognitionTask, class_weights, make_optimiser
 
@@ -92,6 +94,8 @@ def stack_size(config: Mapping[str, Any]) -> int:
     """How many folds a stack should hold: as many as pay off."""
     task = RecognitionTask(**config["model"])
     device = _device(config)
+    if device.type == "cpu" and _convolves(task.net):
+        return 1  # nothing is shared: each fold is stored as soon as it is through
     weights = sum(p.numel() for p in task.net.parameters()) * 4 * 4  # with gradients and two moments
     limit = max(1, _BYTES // max(weights, 1))
     if device.type == "cuda":
@@ -101,7 +105,12 @@ def stack_size(config: Mapping[str, Any]) -> int:
 
 
 def fit_stacked(
-    config: Mapping[str, Any], prepared: Prepared, fits: Sequence[tuple[str, int]], *, loop: bool | None = None
+    config: Mapping[str, Any],
+    prepared: Prepared,
+    fits: Sequence[tuple[str, int]],
+    *,
+    loop: bool | None = None,
+    compiled: bool = True,
 ) -> list[Outcome]:
     """Fit several folds of one recipe together and predict what each holds out.
 
@@ -110,6 +119,7 @@ def fit_stacked(
         prepared: inputs of every clip.
         fits: name of the fold and seed of the fit, see :func:`zoo.train.jobs.fit_seed`.
         loop: one after the other; None: for convolutional networks on a CPU.
+        compiled: in machine code what can be, see :func:`zoo.train.fused.fuse`; no: torch alone, to the bit as the trainer.
     """
     data, device = config["data"], _device(config)
     options = {k: data[k] for k in OPTIONS if k in data}
@@ -124,7 +134,7 @@ def fit_stacked(
     epochs, found = int(config["trainer"]["max_epochs"]), {}  # type: int, dict[str, Outcome]
     for group in alike.values():
         if loop if loop is not None else device.type == "cpu" and _convolves(group[0].net):
-            outcomes = [_fit_alone(fit, prepared, epochs, device) for fit in group]
+            outcomes = [_fit_alone(fit, prepared, epochs, device, compiled) for fit in group]
         else:
             stack = _Stack(group, prepared, epochs, device)
             for _ in range(epochs):
@@ -165,10 +175,11 @@ def _convolves(net: nn.Module) -> bool:
     return any(isinstance(module, nn.Conv2d | nn.Conv3d) for module in net.modules())
 
 
-def _fit_alone(fit: _Fit, prepared: Prepared, epochs: int, device: torch.device) -> Outcome:
+def _fit_alone(fit: _Fit, prepared: Prepared, epochs: int, device: torch.device, compiled: bool) -> Outcome:
     """One fold from beginning to end, without a trainer around it."""
     torch.set_rng_state(fit.noise.get_state())
     net = fit.net.to(device).train()
+    run = (fuse(net) if compiled else None) or net
     weights, smoothing = fit.weights.to(device), fit.recipe["label_smoothing"]
     optimiser, schedule = make_optimiser(
         [p for p in net.parameters() if p.requires_grad], fit.recipe, len(fit.loader) * epochs
@@ -176,7 +187,7 @@ def _fit_alone(fit: _Fit, prepared: Prepared, epochs: int, device: torch.device)
     for _ in range(epochs):
         losses = []
         for x, y, _rows in fit.loader:
-            logits = net(_laid_out(x).to(device))
+            logits = run(_laid_out(x).to(device))
             loss = F.cross_entropy(logits, y.to(device), weight=weights, label_smoothing=smoothing)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
