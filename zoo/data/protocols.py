@@ -241,7 +241,7 @@ def require_apex(manifest: Manifest, policy: ApexPolicy = "error", *, stills: bo
     if policy == "error":
         raise ProtocolError(
             f"{len(keys)} clips have no apex: {', '.join(keys[:5])}{', ...' if len(keys) > 5 else ''}. "
-            "Choose a policy: midpoint or drop, or spot the apex first."
+            "Choose a policy: midpoint or drop (--data.apex), or spot the apex first."
         )
     table = manifest.table.copy()
     onset, offset = table.loc[missing, "onset"], table.loc[missing, "offset"]
