@@ -62,6 +62,9 @@ class InputSpec:
     # robust (motion): about its own median (strain: about 0), in units of the usual size, larger values squashed to -2..2
     scaling: Scaling = "unit"
     flow: FlowMethod = "tvl1"  # the parameter set of the flow, see zoo.vision.flow
+    # of modality flow: how many times as large small motion is made, by linear Eulerian magnification of the frames from onset to
+    # apex, before the flow is measured; 1 leaves the frames alone
+    magnify: float = 1.0
     crop: Crop = "megc2019"  # which part of the aligned face the picture shows, see zoo.types.CROPS
     frames: int = 1  # of modality frames
     patches: PatchSet = "brow10_mouth20"  # of modality patches: around which landmarks
@@ -101,6 +104,16 @@ class InputSpec:
                 raise ZooError(f"InputSpec.{name} is {getattr(self, name)}; it must be at least 1")
         if self.alpha <= 0:
             raise ZooError(f"InputSpec.alpha is {self.alpha}; a magnification is above 0")
+        if not 1 <= self.magnify <= 100 or (self.magnify != 1 and self.modality != "flow"):
+            raise ZooError(
+                f"InputSpec.magnify is {self.magnify} of modality {self.modality}; motion is magnified 1 (not at all) to 100 "
+                f"times, before flow is measured"
+            )
+
+    @property
+    def reads_pair(self) -> bool:
+        """Whether onset and apex are all that is read of a clip."""
+        return self.modality == "flow" and self.magnify == 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,6 +134,8 @@ class InputSpec:
         idle = {"frames"} if self.modality != "frames" else set()
         if self.modality != "patches":
             idle |= {"patches", "patch", "source", "alpha", "magnifier"}
+        if self.magnify == 1:
+            idle |= {"magnify"}
         return {k: v for k, v in plain.items() if k not in idle}
 
     @classmethod

@@ -19,7 +19,7 @@ from zoo.data.manifest import Manifest
 from zoo.data.protocols import ApexPolicy
 from zoo.data.selection import Faces, Selection, frames_digest, paths_of
 from zoo.errors import FaceError
-from zoo.inputs import ALIGNED_PROCEDURE, aligned_clip, face_detector, flow_map, normalise
+from zoo.inputs import ALIGNED_PROCEDURE, aligned_clip, face_detector, flow_map, magnified_pair, normalise
 from zoo.inputs.faces import FaceDetector
 from zoo.types import Clip, Crop, InputSpec, Interval
 
@@ -87,19 +87,23 @@ class _Motion:
     def __init__(self, clip: Clip, spec: InputSpec, detector: Any) -> None:
         assert clip.interval is not None and clip.frames is not None
         self.clip, self.spec, self.detector = clip, spec, detector
-        self.frames, self.pair = clip.frames, (clip.interval.onset, clip.interval.apex)
-        self.paths = paths_of(clip, list(self.pair))
+        first, last = clip.interval.onset, clip.interval.apex
+        # which frames decide the motion: two, unless it is magnified first
+        self.frames, self.places = clip.frames, [first, last] if spec.reads_pair else list(range(first, last + 1))
+        self.paths = paths_of(clip, self.places)
         self.crop: Crop = spec.crop if detector else "face"
 
     def key(self, what: Literal["map", "field"]) -> str:
         """Digest of all that decides the answer."""
         spec, aligned = self.spec, ALIGNED_PROCEDURE if self.detector else "cropped"
         decides: dict[str, Any] = {
-            "files": frames_digest(self.clip, list(self.pair)),
+            "files": frames_digest(self.clip, self.places),
             "clip": self.clip.key,
             "flow": spec.flow,
             "faces": aligned,
         }
+        if not spec.reads_pair:
+            decides |= {"magnify": spec.magnify, "fps": self.clip.fps}
         if what == "map":
             decides |= {"crop": self.crop, "map_size": spec.map_size, "normalisation": spec.normalisation}
         return content_key(what=what, **decides)
@@ -113,11 +117,11 @@ class _Motion:
         return self._motion().astype(np.float16)
 
     def _motion(self) -> np.ndarray:
-        first, second = (self.frames[i] for i in self.pair)
-        pair = replace(self.clip, frames=[first, second], interval=Interval(onset=0, apex=1))
+        frames = [self.frames[i] for i in self.places]
+        clip = replace(self.clip, frames=frames, interval=Interval(onset=0, apex=len(frames) - 1))
         if self.detector is not None:
-            pair = aligned(pair, self.detector, self.clip.key, self.paths[0])
-        return flow_map(pair, self.spec.flow).data
+            clip = aligned(clip, self.detector, self.clip.key, self.paths[0])
+        return flow_map(magnified_pair(clip, self.spec), self.spec.flow).data
 
 
 def aligned(clip: Clip, detector: FaceDetector, key: str, onset: Path) -> Clip:

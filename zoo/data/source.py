@@ -82,6 +82,11 @@ class Source:
                     f"the published MEGC2019 maps are pictures of flow, stretched to 0..255; this model eats {spec.modality} "
                     f"({spec.normalisation}): give --data.manifest, --data.frames and --data.protocol, see `zoo data`"
                 )
+            if spec.magnify != 1:
+                raise DataError(
+                    f"the published MEGC2019 maps are flow that was measured already; a network whose input magnifies motion "
+                    f"{spec.magnify:g} times needs a manifest of frames"
+                )
             if keep_fields:
                 raise DataError(
                     "data.augment turns and scales vectors, but the published MEGC2019 maps are stretched channel by channel "

@@ -8,6 +8,7 @@ import numpy as np
 
 from zoo.errors import ZooError
 from zoo.inputs.faces import ALIGNED_PROCEDURE, aligned_clip, face_detector
+from zoo.inputs.magnified import magnified_pair
 from zoo.inputs.motion import ORDER, flow_map, normalise, prepare_maps
 from zoo.inputs.patches import patches_of
 from zoo.inputs.pictures import (
@@ -29,6 +30,7 @@ __all__ = [
     "face_detector",
     "flow_map",
     "is_still",
+    "magnified_pair",
     "normalise",
     "patches_of",
     "pictures_of",
@@ -60,7 +62,8 @@ def prepare(clip: Clip, spec: InputSpec) -> np.ndarray:
     """
     match spec.modality:
         case "flow":
-            found = clip.flow_map if clip.flow_map is not None else flow_map(clip, spec.flow)
+            given = clip.flow_map
+            found = given if given is not None else flow_map(magnified_pair(clip, spec), spec.flow)
             if found.normalisation == "none":
                 data = normalise(found.data, spec.map_size, spec.crop, spec.normalisation)
             elif found.normalisation == spec.normalisation:

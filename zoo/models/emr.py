@@ -41,8 +41,12 @@ class EMR(ApexNet):
     The authors train it beside macro-expressions (CK+) with a classifier of each part and a discriminator of the two domains
     behind a gradient reversal, see :class:`zoo.train.transfer_methods.EMRMethod`; none of these is needed to predict.
 
-    Reading: their pictures code direction as hue, length as value and the saturation of the apex as saturation; the motion alone
-    is fed here, so the saturation is full. With other channels than u and v the picture is taken as it comes.
+    The authors magnify the micro-expressions (not the macro-expressions) before the flow is measured: ``magnify`` of the input
+    does, by the same method.
+
+    Reading: by how much they magnify is not told, so that the default is not at all. Their pictures code direction as hue, length
+    as value and the saturation of the apex as saturation; the motion alone is fed here, so the saturation is full. With other
+    channels than u and v the picture is taken as it comes.
 
     Args:
         num_classes: outputs.

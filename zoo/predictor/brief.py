@@ -65,7 +65,7 @@ def predict_brief(
     stream = _window_frames(clocked(reader, watch, progress), start, end, reader.fps)
     track = FaceTrack(stream, detector, stride=stride, hold=start is not None)
     times: dict[int, float | None] = {}
-    kept: dict[int, AlignedFace] | None = None if net.input_spec.modality == "flow" else {}
+    kept: dict[int, AlignedFace] | None = None if net.input_spec.reads_pair else {}
     loop = time.perf_counter()
     try:
         spotted = spot_apex(_noting(track, times, kept), fps=reader.fps, onset=start, apex=end)
@@ -137,7 +137,7 @@ def predict_clip(
         n_frames=len(clip.frames),
         warnings=[],
         truth=truth,
-        kept=None if net.input_spec.modality == "flow" else {face.index: face for face in faces},
+        kept=None if net.input_spec.reads_pair else {face.index: face for face in faces},
     )
     if folder is not None:
         save(result, folder)

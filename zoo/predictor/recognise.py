@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 
-from zoo.inputs import flow_map, prepare
+from zoo.inputs import flow_map, magnified_pair, prepare
 from zoo.types import AUGraph, Clip, FlowMap, Interval, Prediction
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def recognise(clip: Clip, net: ZooModel, watch: dict[str, float] | None = None) 
     """Class probabilities of a clip by a model of any modality.
 
     Args:
-        clip: aligned frames from onset to offset with their interval; of modality flow, onset and apex are enough.
+        clip: aligned frames from onset to offset with their interval; onset and apex are enough where
+            ``net.input_spec.reads_pair``.
         net: the model; its mode (training or not) is left as it was.
         watch: seconds spent are added to its entries ``flow`` (preparing) and ``model``.
 
@@ -74,7 +75,7 @@ def recognise(clip: Clip, net: ZooModel, watch: dict[str, float] | None = None) 
     spec = net.input_spec
     with timed(spent, "flow"):
         # the figure shows the motion whatever the model reads; where it reads something else, the quick flow will do
-        flow = flow_map(clip, spec.flow if spec.modality == "flow" else "dis")
+        flow = flow_map(magnified_pair(clip, spec), spec.flow if spec.modality == "flow" else "dis")
         x = prepare(replace(clip, flow_map=flow) if spec.modality == "flow" else clip, spec)
     training = net.training
     with timed(spent, "model"), torch.inference_mode():

@@ -52,6 +52,7 @@ class TwoDomainDataModule(FlowMapsDataModule):
         root: and all that follows, of the micro clips, which alone are tested.
         macro: of the macro clips: fields of :class:`~zoo.data.source.Source` (``root``, or ``manifest``, ``frames`` and
             ``protocol``), and ``batch_size``, ``mirror``, ``shift``, ``balanced``, ``augment``, ``fold``, where they differ.
+            Their motion is large as it is: where the network's input magnifies it, theirs is left alone.
         adapt_to_test: in place of ``macro``: the clips that the fold holds out, without their classes, as unsupervised domain
             adaptation from one database to another has it. Such a network has looked at the pictures it is tested on, which every
             result says.
@@ -147,6 +148,7 @@ def macro_inputs(options: Mapping[str, Any], spec: InputSpec, *, augment: Any = 
     with _said_of("data.macro"):
         if not (options.get("root") or options.get("manifest")):
             raise ZooError("it names no clips; add manifest and frames (what `zoo data build` wrote), or root")
+        spec = spec.replace(magnify=1.0)  # what magnification is for, macro-expressions are
         source = Source.of({"complete": False, **{k: v for k, v in options.items() if k not in OWN}})
         return _macro_inputs(source, json.dumps(spec.to_dict(), sort_keys=True), bool(augment))
 
