@@ -44,10 +44,10 @@ def loso(
     quiet()
     config = plain_config(parse(recipes, overrides))
     folder = out or Path("runs") / (Path(recipes[-1]).stem + ("-oracle" if select == "oracle" else ""))
-    with Progress(quiet=silent) as progress, _workers(engine, workers, folder) as team:
+    with Progress(quiet=silent) as progress, _workers(engine, workers, folder, progress) as team:
         summary = run_loso(
             config, out=folder, seeds=range(seeds), folds=folds, workers=team, parallel=parallel and _stackable(config),
-            on_progress=progress.track("subjects × seeds"), select=select,
+            on_read=progress.track("clips read", within=True), on_progress=progress.track("subjects × seeds"), select=select,
         )  # fmt: skip
     if not summary:
         Console(stderr=True).print(
@@ -56,6 +56,8 @@ def loso(
         )  # fmt: skip
         return 0
     name = config["model"]["arch"] or config["model"]["weights"]
+    if summary.get("adapted_to_test"):
+        name = f"{name}, adapted to the held-out clips without their classes"
     leak = (
         ", ORACLE: the epoch was chosen on the held-out person, a leak measured on purpose"
         if select == "oracle"
@@ -96,12 +98,18 @@ def cv(
         track = CvTracker(out or Path("runs"), name=f"{Path(recipes[-1]).stem}-cv", config=config)
     # a trial of a sweep is known by its settings: each has a folder of its own
     folder = out or Path("runs") / (f"{Path(recipes[-1]).stem}-cv" + (f"-{track.id}" if track else ""))
-    with Progress(quiet=silent) as progress, _workers(engine, workers, folder) as team:
-        summary = run_cv(
-            config, out=folder, parts=parts, held_out=held_out, seeds=range(seeds), workers=team,
-            parallel=parallel and _stackable(config), on_progress=progress.track("parts × seeds"),
-            on_step=track.step if track else lambda history: True,
-        )  # fmt: skip
+    try:
+        with Progress(quiet=silent) as progress, _workers(engine, workers, folder, progress) as team:
+            summary = run_cv(
+                config, out=folder, parts=parts, held_out=held_out, seeds=range(seeds), workers=team,
+                parallel=parallel and _stackable(config), on_read=progress.track("clips read", within=True),
+                on_progress=progress.track("parts × seeds"),
+                on_step=track.step if track else lambda history: True,
+            )  # fmt: skip
+    except BaseException as error:
+        if track:
+            track.abandon(error)
+        raise
     print_scores(summary, f"{summary['protocol']}, {_seeds(seeds)}: for choosing, not for reporting")
     Console().print(f"summary and predictions: {folder / 'cv.json'}", soft_wrap=True, highlight=False)
     if track:
@@ -142,7 +150,14 @@ def train(
     _writable(folder)
     console = Console()
     result = fit(
-        recipes, overrides, seed=seed, folder=folder, wandb=wandb, media=media, progress=not silent, save_every=save_every
+        recipes,
+        overrides,
+        seed=seed,
+        folder=folder,
+        wandb=wandb,
+        media=media,
+        progress=not silent,
+        save_every=save_every,
     )
     if result["resumed"]:
         console.print(f"taken up again after epoch {', '.join(map(str, result['resumed']))}", highlight=False)
@@ -167,10 +182,11 @@ def print_scores(summary: dict[str, Any], title: str) -> None:
     """The table every score is read from: full and per data set, mean ± standard deviation over seeds, 95 % interval of UF1."""
     intervals = summary.get("intervals", {})
     columns = ["", "clips", "UF1", *(["95 % over people"] if intervals else []), "UAR", "accuracy"]
-    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(*columns, box=None, pad_edge=False)
     console = Console()
     if not console.is_terminal:  # a pipe has no width of its own; numbers are not to be cut
         console = Console(width=120)
+    console.print(title, style="italic", soft_wrap=True, highlight=False)  # a title of the table wraps at its width
     for part, values in summary["metrics"].items():
         cells = [
             f"{values[m]['mean']:.4f}" + (f" ± {values[m]['std']:.4f}" if values[m]["std"] is not None else "")
@@ -183,10 +199,12 @@ def print_scores(summary: dict[str, Any], title: str) -> None:
     console.print(table)
 
 
-def _workers(engine: str, workers: int, folder: Path) -> Workers:
+def _workers(engine: str, workers: int, folder: Path, progress: Progress) -> Workers:
     from zoo.train.engines import open_engine
 
-    return open_engine(engine, workers, folder)
+    team = open_engine(engine, workers, folder)
+    team.on_lost = progress.say
+    return team
 
 
 def _stackable(config: Mapping[str, Any]) -> bool:
