@@ -18,7 +18,8 @@ class SAATNet(ApexNet):
 
     Reading: a reconstruction, since the paper's layers are not public. The transfer is that of Zagoruyko and Komodakis, see
     :func:`zoo.train.domain_losses.attention_transfer`. The other half of the paper, styles aggregated by a CycleGAN between
-    databases, is not part of it.
+    databases, is not part of it: neither its networks nor how the translations are joined are public, and an average of other
+    pictures under its name would be another method.
 
     Args:
         num_classes: outputs.

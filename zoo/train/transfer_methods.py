@@ -283,10 +283,11 @@ def check_families(recipe: TransferRecipe, net: ZooModel, teacher: ZooModel | No
 
 def _unlike(teacher: ZooModel, net: ZooModel) -> str:
     """In what the input of a student differs from its teacher's, and the flag that ends it."""
-    theirs, own = teacher.input_spec.to_dict(), net.input_spec.to_dict()
-    apart = {k: v for k, v in theirs.items() if own.get(k) != v}
-    told = ", ".join(f"{k} {_plain(v)}, not {_plain(own[k]) if k in own else 'any'}" for k, v in apart.items())
-    flag = ", ".join(f"{k}: {_plain(v)}" for k, v in apart.items())
+    theirs, own = teacher.input_spec, net.input_spec
+    names = {**theirs.to_dict(), **own.to_dict()}
+    apart = {k: (getattr(theirs, k), getattr(own, k)) for k in names if getattr(theirs, k) != getattr(own, k)}
+    told = ", ".join(f"{k} {_plain(a)}, not {_plain(b)}" for k, (a, b) in apart.items())
+    flag = ", ".join(f"{k}: {_plain(a)}" for k, (a, _) in apart.items())
     return f'{told}. Both see the same clips: --model.input "{{{flag}}}", beside what model.input says already'
 
 
