@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code."""
     parser = _parser()
-    arguments, arguments.overrides = parser.parse_known_args(argv)
-    if arguments.overrides and not getattr(arguments, "config", None):
-        parser.error(f"unrecognized arguments: {' '.join(arguments.overrides)}")
+    arguments, overrides = parser.parse_known_args(argv)
+    if overrides and not getattr(arguments, "config", None):
+        parser.error(f"unrecognized arguments: {' '.join(overrides)}")
+    arguments.overrides = overrides
     arguments.run(arguments)
     return 0
 
