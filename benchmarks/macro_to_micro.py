@@ -66,7 +66,6 @@ WAYS: Mapping[str, Sequence[str]] = {
     "frozen": [*WEIGHTS, "--model.finetune", '{freeze: ["*"]}'],
     "fine_tuned": WEIGHTS,
     "discriminative": [*WEIGHTS, "--model.finetune", "{lr_decay: 0.5}"],
-    "gradual": [*WEIGHTS, "--model.finetune", "{unfreeze_every: 2}"],
 }
 TRIED = {"grey": ("scratch", "frozen", "fine_tuned"), "difference": tuple(WAYS)}
 SAID = {
@@ -74,7 +73,6 @@ SAID = {
     "frozen": "macro weights, all frozen but the classifier",
     "fine_tuned": "macro weights, all fine-tuned",
     "discriminative": "the same, each stage at half the rate of the next",
-    "gradual": "the same, one more stage woken every 2 epochs",
     "zero_shot": "macro weights as they are",
 }
 INPUTS_SAID = {"grey": "The apex in grey", "difference": "The grey difference of apex and onset"}
@@ -233,9 +231,13 @@ def apex(name: str, data: Data, arguments: argparse.Namespace) -> dict[str, Any]
     start = f"local-dir:{runs / f'macro-{FINAL_SEED}' / 'checkpoint'}"
     summaries: dict[str, Any] = {}
     for way in TRIED[name]:
-        flags = [part.format(weights=start) for part in WAYS[way]]
+        flags = [part.replace("{weights}", start) for part in WAYS[way]]
         summaries[way] = cross_validated(way, [*INPUTS[name], *data.flags(data.micro), *flags], runs, arguments)
-    dealt = [*INPUTS[name], *data.flags(data.micro, data.dealt), *(part.format(weights=start) for part in WEIGHTS)]
+    dealt = [
+        *INPUTS[name],
+        *data.flags(data.micro, data.dealt),
+        *(part.replace("{weights}", start) for part in WEIGHTS),
+    ]
     chance = cross_validated("dealt", dealt, runs, arguments, seeds=1)
     together = compare([Run.read(runs / way) for way in summaries])
     model = load(start)
@@ -312,7 +314,7 @@ def flow(arch: str, data: Data, arguments: argparse.Namespace) -> dict[str, Any]
         fit([recipe], places, seed=FINAL_SEED, folder=folder, progress=False)
     macro = json.loads((folder / "run.json").read_text("utf-8"))
     print(f"{folder}: {macro['test']}", flush=True)
-    weights = [part.format(weights=f"local-dir:{folder / 'checkpoint'}") for part in WEIGHTS]
+    weights = [part.replace("{weights}", f"local-dir:{folder / 'checkpoint'}") for part in WEIGHTS]
     started = load(f"local-dir:{folder / 'checkpoint'}")
     real = evaluate(started, arguments.root)["metrics"]["full"]
     scratch = HERE / "benchmarks" / "results" / "megc2019" / f"{arch}.json"
@@ -347,7 +349,7 @@ def publish(
     else:
         folder, flags = arguments.runs / form / "micro", data.flags(data.micro)
         start = f"local-dir:{arguments.runs / form / f'macro-{FINAL_SEED}' / 'checkpoint'}"
-        change = [part.format(weights=start) for part in WAYS["fine_tuned"]]
+        change = [part.replace("{weights}", start) for part in WAYS["fine_tuned"]]
         if not (folder / "run.json").exists():
             fit(
                 [RECIPE],
