@@ -1,11 +1,16 @@
-"""How long the 68-fold, 800-epoch STSTNet takes, and where the time goes: the authors' way, ours fold by fold, and ours in a stack.
+"""How long the 68-fold, 800-epoch STSTNet takes, and where the time goes: the authors' way, ours fold by fold, and ours at once.
 
     python benchmarks/folds.py --root PATH/TO/norm_u_v_os
+    python benchmarks/folds.py --root PATH/TO/norm_u_v_os --full runs/authors     # the whole run itself; adds to the results
 
 Every way trains the same network on the same clips of the first folds for a few epochs, in one run and on one thread. Counted is
 processor time, so that other work on the machine disturbs little. The authors' way runs in a process of its own, as a plain script
 would: none of what we set up (memory that is kept, fused optimiser, layout) reaches it. What a full run would take is the time per
 epoch times 68 x 800, and is written as the extrapolation that it is. Ratios travel; seconds do not.
+
+"parallel" is what ``zoo loso --parallel`` does: in machine code where numba is there (``engine`` says so) and knows the network;
+"parallel, torch alone" is the same without. How far apart their logits are after 20 epochs is measured beside, and how far each
+is from the same fit in float64.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +33,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from zoo.data.megc2019 import read_megc2019
 from zoo.data.module import Prepared
+from zoo.train import fused, mersenne
+from zoo.train.folds import run_loso
 from zoo.train.jobs import Job, fit_seed
 from zoo.train.launch import keep_freed_memory, one_thread, quiet
 from zoo.train.recipe import parse, plain_config
@@ -105,6 +113,10 @@ def main() -> None:
         "--epochs", type=int, default=6, help="epochs of the longer of the two runs that are subtracted"
     )
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--full", type=Path, metavar="RUN", help="run all folds and epochs into this folder, or read it"
+    )
+    parser.add_argument("--workers", type=int, default=1, help="of the full run")
     parser.add_argument("--authors", action="store_true", help="measure the authors' way alone, and print its seconds")
     arguments = parser.parse_args()
     quiet()
@@ -121,7 +133,20 @@ def main() -> None:
         print(per_epoch(run, len(folds), 2, arguments.epochs))
         return
     keep_freed_memory()
-    found: dict[str, Any] = {"threads": 1, "measured": vars(arguments) | {"root": ""}, "torch": torch.__version__}
+    if arguments.full:
+        found = json.loads(OUT.read_text("utf-8"))
+        found["full_run"] = full(arguments)
+        OUT.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps(found["full_run"], indent=1))
+        return
+    kept = {"root": "", "full": None}
+    found = {
+        "threads": 1,
+        "measured": vars(arguments) | kept,
+        "torch": torch.__version__,
+        "engine": f"numba {version('numba')}" if fused.kernels() else "torch",
+        "full_run": json.loads(OUT.read_text("utf-8")).get("full_run") if OUT.is_file() else None,
+    }
     for name, recipe in (
         ("authors_recipe", "ststnet_authors_megc2019"),
         ("ststnet", "ststnet_megc2019"),
@@ -151,6 +176,8 @@ def measure(recipe: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "sequential": sequential,
         "parallel": lambda epochs: fit_stacked(at(epochs), prepared, fits),
     }
+    if fused.layers_of(RecognitionTask(**config["model"]).net):
+        ways["parallel, torch alone"] = lambda epochs: fit_stacked(at(epochs), prepared, fits, compiled=False)
     if recipe.startswith("ststnet_authors"):
         ways["bare"] = lambda epochs: [bare(prepared, list(f.train), epochs) for f in folds]
     elif recipe.startswith("au_flow_graph"):
@@ -173,6 +200,10 @@ def measure(recipe: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "sequential_over_bare": round(seconds["sequential"] / seconds["bare"], 3) if "bare" in seconds else None,
         "epochs_of_a_full_run": FOLDS * epochs,
         "where_the_time_goes": where(prepared) if "bare" in seconds else None,
+        "where_the_time_of_parallel_goes": compiled_where(lambda: ways["parallel"](4))
+        if "parallel, torch alone" in ways
+        else None,
+        "logits_after_20_epochs": agreement(at(20), prepared, fits) if "bare" in seconds else None,
     }
 
 
@@ -191,6 +222,77 @@ def _alone(arguments: argparse.Namespace) -> float:
     ]
     out = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout
     return float(out.split()[-1])
+
+
+def compiled_where(run: Callable[[], Any]) -> dict[str, float] | None:
+    """Share of each compiled function in a fit; the rest is torch and Python."""
+    module = fused.kernels()
+    if module is None:
+        return None
+    spent: dict[str, float] = {}
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any) -> Any:
+            started = time.process_time()
+            result = function(*values)
+            spent[name] = spent.get(name, 0.0) + time.process_time() - started
+            return result
+
+        return call
+
+    places = [(module, "forward"), (module, "finish"), (module, "backward"), (mersenne, "draw")]
+    kept = [(place, name, getattr(place, name)) for place, name in places]
+    try:
+        for place, name, function in kept:
+            setattr(place, name, timed(name, function))
+        started = time.process_time()
+        run()
+        total = time.process_time() - started
+    finally:
+        for place, name, function in kept:
+            setattr(place, name, function)
+    return {name: round(value / total, 3) for name, value in spent.items()} | {
+        "everything else": round(1 - sum(spent.values()) / total, 3)
+    }
+
+
+def agreement(config: dict[str, Any], prepared: Prepared, fits: list[tuple[str, int]]) -> dict[str, float]:
+    """Largest difference of any held-out logit between ways to fit; float64 is the sequential trainer in that precision."""
+
+    def sequential(**trainer: Any) -> list[Tensor]:
+        changed = {**config, "trainer": {**config["trainer"], **trainer}}
+        results = [Job(config=changed, seed=0, folds=(fold,), out="", split="").fit(fold) for fold, _ in fits]
+        return [torch.tensor(result["logits"]) for result in results]
+
+    ways = {
+        "sequential": sequential(),
+        "float64": sequential(precision="64-true"),
+        "parallel": [torch.tensor(o.logits) for o in fit_stacked(config, prepared, fits)],
+        "parallel, torch alone": [torch.tensor(o.logits) for o in fit_stacked(config, prepared, fits, compiled=False)],
+    }
+    pairs = (
+        ("parallel, torch alone", "sequential"), ("parallel", "sequential"), ("parallel", "float64"), ("sequential", "float64"),
+    )  # fmt: skip
+    return {
+        f"{a} - {b}": float(f"{max(float((x - y).abs().max()) for x, y in zip(ways[a], ways[b], strict=True)):.2e}")
+        for a, b in pairs
+    }
+
+
+def full(arguments: argparse.Namespace) -> dict[str, Any]:
+    """All folds and epochs of the authors' recipe; a folder that is complete is read."""
+    config = plain_config(parse(["ststnet_authors_megc2019"], ["--data.root", arguments.root]))
+    summary = run_loso(config, out=arguments.full, seeds=[0], workers=arguments.workers, parallel=True)
+    results = [json.loads(path.read_text("utf-8")) for path in sorted((arguments.full / "seed0").glob("*.json"))]
+    return {
+        "folds": len(results),
+        "epochs": sum(len(result["loss"]) for result in results),
+        "wall_minutes_of_all_folds_in_a_row": round(sum(result["seconds"] for result in results) / 60, 2),
+        "metrics": {
+            part: {name: round(values[name]["mean"], 4) for name in ("uf1", "uar", "accuracy")}
+            for part, values in summary["metrics"].items()
+        },
+    }
 
 
 def where(prepared: Prepared) -> dict[str, float]:
