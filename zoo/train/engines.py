@@ -220,7 +220,7 @@ class RayExecutor(Executor):
         try:
             if self._started:
                 # results are files: next to nothing travels through the store of objects, whose default is a third of the memory
-                own = {} if address else {"include_dashboard": False, "object_store_memory": _STORE}
+                own: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": _STORE}
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
             # Ray's own retries would hide a node that dies again and again; ours are counted
             self._task = ray.remote(_outcome).options(**{"num_cpus": 1, "max_retries": 0, **options})
