@@ -8,9 +8,8 @@ processor time, so that other work on the machine disturbs little. The authors' 
 would: none of what we set up (memory that is kept, fused optimiser, layout) reaches it. What a full run would take is the time per
 epoch times 68 x 800, and is written as the extrapolation that it is. Ratios travel; seconds do not.
 
-"parallel" is what ``zoo loso --parallel`` does: in machine code where numba is there (``engine`` says so) and knows the network;
-"parallel, torch alone" is the same without. How far apart their logits are after 20 epochs is measured beside, and how far each
-is from the same fit in float64.
+"parallel" is what ``zoo loso --parallel`` does, "compiled" what ``--compiled`` does. How far apart their logits are after 20
+epochs is measured beside, and how far each is from the same fit in float64.
 """
 
 from __future__ import annotations
@@ -177,7 +176,7 @@ def measure(recipe: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "parallel": lambda epochs: fit_stacked(at(epochs), prepared, fits),
     }
     if fused.layers_of(RecognitionTask(**config["model"]).net):
-        ways["parallel, torch alone"] = lambda epochs: fit_stacked(at(epochs), prepared, fits, compiled=False)
+        ways["compiled"] = lambda epochs: fit_stacked(at(epochs), prepared, fits, compiled=True)
     if recipe.startswith("ststnet_authors"):
         ways["bare"] = lambda epochs: [bare(prepared, list(f.train), epochs) for f in folds]
     elif recipe.startswith("au_flow_graph"):
@@ -200,9 +199,7 @@ def measure(recipe: str, arguments: argparse.Namespace) -> dict[str, Any]:
         "sequential_over_bare": round(seconds["sequential"] / seconds["bare"], 3) if "bare" in seconds else None,
         "epochs_of_a_full_run": FOLDS * epochs,
         "where_the_time_goes": where(prepared) if "bare" in seconds else None,
-        "where_the_time_of_parallel_goes": compiled_where(lambda: ways["parallel"](4))
-        if "parallel, torch alone" in ways
-        else None,
+        "where_the_time_of_compiled_goes": compiled_where(lambda: ways["compiled"](4)) if "compiled" in ways else None,
         "logits_after_20_epochs": agreement(at(20), prepared, fits) if "bare" in seconds else None,
     }
 
@@ -268,10 +265,10 @@ def agreement(config: dict[str, Any], prepared: Prepared, fits: list[tuple[str, 
         "sequential": sequential(),
         "float64": sequential(precision="64-true"),
         "parallel": [torch.tensor(o.logits) for o in fit_stacked(config, prepared, fits)],
-        "parallel, torch alone": [torch.tensor(o.logits) for o in fit_stacked(config, prepared, fits, compiled=False)],
+        "compiled": [torch.tensor(o.logits) for o in fit_stacked(config, prepared, fits, compiled=True)],
     }
     pairs = (
-        ("parallel, torch alone", "sequential"), ("parallel", "sequential"), ("parallel", "float64"), ("sequential", "float64"),
+        ("parallel", "sequential"), ("compiled", "sequential"), ("compiled", "float64"), ("sequential", "float64"),
     )  # fmt: skip
     return {
         f"{a} - {b}": float(f"{max(float((x - y).abs().max()) for x, y in zip(ways[a], ways[b], strict=True)):.2e}")
@@ -282,7 +279,7 @@ def agreement(config: dict[str, Any], prepared: Prepared, fits: list[tuple[str, 
 def full(arguments: argparse.Namespace) -> dict[str, Any]:
     """All folds and epochs of the authors' recipe; a folder that is complete is read."""
     config = plain_config(parse(["ststnet_authors_megc2019"], ["--data.root", arguments.root]))
-    summary = run_loso(config, out=arguments.full, seeds=[0], workers=arguments.workers, parallel=True)
+    summary = run_loso(config, out=arguments.full, seeds=[0], workers=arguments.workers, parallel="compiled")
     results = [json.loads(path.read_text("utf-8")) for path in sorted((arguments.full / "seed0").glob("*.json"))]
     return {
         "folds": len(results),

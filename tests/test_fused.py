@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from zoo.cli import main
 from zoo.data.megc2019 import read_megc2019
 from zoo.data.module import Prepared
 from zoo.models.ststnet import STSTNet
@@ -203,10 +204,28 @@ def test_after_20_epochs_the_logits_are_those_of_the_sequential_trainer(padding,
     config = settings(megc_folder, arch_args={"padding": padding}, lr=1e-3, optimiser=optimiser)
     double = {**config, "trainer": {**config["trainer"], "precision": "64-true"}}
     prepared = Prepared.of(read_megc2019(megc_folder, complete=False), RecognitionTask(**config["model"]).input_spec)
-    outcomes = fit_stacked(config, prepared, [(fold, fit_seed(3, fold)) for fold in FOLDS])
+    outcomes = fit_stacked(config, prepared, [(fold, fit_seed(3, fold)) for fold in FOLDS], compiled=True)
     for fold, outcome in zip(FOLDS, outcomes, strict=True):
         exact, single = (Job(config=c, seed=3, folds=(fold,), out="", split="").fit(fold) for c in (double, config))
         ours = {"logits": outcome.logits}
         assert outcome.truth == exact["truth"] and outcome.losses == pytest.approx(exact["loss"], abs=1e-5)
         assert difference(ours, exact) < 1e-4
         assert difference(ours, single) < difference(single, exact) + 1e-4 < 1e-3
+
+
+def test_the_command_compiles_what_it_knows_and_says_what_it_does_not(megc_folder, tmp_path, capsys, monkeypatch):
+    arguments = ["--data.root", str(megc_folder), "--data.complete", "false", "--data.batch_size", "16", "--trainer.max_epochs", "1",
+                 "--seeds", "1", "--workers", "0", "--quiet", "--folds", "samm/006"]  # fmt: skip
+    fused_nets = []
+    monkeypatch.setattr("zoo.train.stacked.fuse", lambda net: fused_nets.append(net) or fused.fuse(net))
+    assert main(["loso", "--config", "ststnet_megc2019", *arguments, "--compiled", "--out", str(tmp_path / "a")]) == 0
+    assert len(fused_nets) == 1 and "not with this network" not in capsys.readouterr().err
+    assert main(["loso", "--config", "ststnet_megc2019", *arguments, "--parallel", "--out", str(tmp_path / "b")]) == 0
+    assert len(fused_nets) == 1, "torch alone unless asked"
+    assert (
+        main(["loso", "--config", "off_apexnet_megc2019", *arguments, "--compiled", "--out", str(tmp_path / "c")]) == 0
+    )
+    assert "not with this network" in capsys.readouterr().err
+    monkeypatch.setattr(fused, "kernels", lambda: None)
+    assert main(["loso", "--config", "ststnet_megc2019", *arguments, "--compiled", "--out", str(tmp_path / "d")]) == 2
+    assert "au-graph-zoo[fast]" in capsys.readouterr().err

@@ -50,9 +50,7 @@ def test_after_20_epochs_the_logits_are_those_of_the_sequential_trainer(arch, me
     settings = config(megc_folder, arch)
     alone = [Job(config=settings, seed=3, folds=(fold,), out="", split="").fit(fold) for fold in FOLDS]
     fits = [(fold, fit_seed(3, fold)) for fold in FOLDS]
-    together = fit_stacked(
-        settings, prepare(settings, megc_folder), fits, compiled=False
-    )  # compiled: tests/test_fused.py
+    together = fit_stacked(settings, prepare(settings, megc_folder), fits)
     for result, outcome in zip(alone, together, strict=True):
         assert difference(result, outcome) < 1e-4, outcome.fold
 
@@ -62,7 +60,7 @@ def test_convolutions_too_can_be_stacked(arch, optimiser, megc_folder):
     # plain gradient descent: the first steps of Adam turn a rounding error in a gradient near 0 into a whole step
     settings = config(megc_folder, arch, epochs=10, optimiser=optimiser, schedule="cosine")
     prepared, fits = prepare(settings, megc_folder), [(fold, fit_seed(0, fold)) for fold in FOLDS]
-    one, many = (fit_stacked(settings, prepared, fits, loop=loop, compiled=False) for loop in (True, False))
+    one, many = (fit_stacked(settings, prepared, fits, loop=loop) for loop in (True, False))
     for a, b in zip(one, many, strict=True):
         assert float((torch.tensor(a.logits) - torch.tensor(b.logits)).abs().max()) < 1e-4
 

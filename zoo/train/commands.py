@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from zoo.data.megc2019 import read_megc2019
-from zoo.errors import ZooError
+from zoo.errors import ZooError, missing_extra
 from zoo.train.fit import fit
-from zoo.train.folds import run_cv, run_loso, write_json
+from zoo.train.folds import Parallel, run_cv, run_loso, write_json
 from zoo.train.jobs import Select
 from zoo.train.launch import Workers, quiet
 from zoo.train.progress import Progress
@@ -31,7 +31,7 @@ def loso(
     workers: int,
     out: Path | None,
     engine: str = "",
-    parallel: bool = False,
+    parallel: Parallel = False,
     select: Select = "last",
     silent: bool = False,
     wandb: bool = False,
@@ -46,7 +46,7 @@ def loso(
     folder = out or Path("runs") / (Path(recipes[-1]).stem + ("-oracle" if select == "oracle" else ""))
     with Progress(quiet=silent) as progress, _workers(engine, workers, folder, progress) as team:
         summary = run_loso(
-            config, out=folder, seeds=range(seeds), folds=folds, workers=team, parallel=parallel and _stackable(config),
+            config, out=folder, seeds=range(seeds), folds=folds, workers=team, parallel=_parallel(config, parallel),
             on_read=progress.track("clips read", within=True), on_progress=progress.track("subjects × seeds"), select=select,
         )  # fmt: skip
     if not summary:
@@ -82,7 +82,7 @@ def cv(
     workers: int,
     out: Path | None,
     engine: str = "",
-    parallel: bool = False,
+    parallel: Parallel = False,
     silent: bool = False,
     wandb: bool = False,
 ) -> int:
@@ -102,7 +102,7 @@ def cv(
         with Progress(quiet=silent) as progress, _workers(engine, workers, folder, progress) as team:
             summary = run_cv(
                 config, out=folder, parts=parts, held_out=held_out, seeds=range(seeds), workers=team,
-                parallel=parallel and _stackable(config), on_read=progress.track("clips read", within=True),
+                parallel=_parallel(config, parallel), on_read=progress.track("clips read", within=True),
                 on_progress=progress.track("parts × seeds"),
                 on_step=track.step if track else lambda history: True,
             )  # fmt: skip
@@ -207,15 +207,31 @@ def _workers(engine: str, workers: int, folder: Path, progress: Progress) -> Wor
     return team
 
 
-def _stackable(config: Mapping[str, Any]) -> bool:
-    """Whether the folds of this recipe can be fitted at once; says why not."""
-    from zoo.train.stacked import why_not
+def _parallel(config: Mapping[str, Any], wanted: Parallel) -> Parallel:
+    """How the folds of this recipe can be fitted; says why not as wanted.
 
+    Raises:
+        MissingExtra: machine code is wanted, and numba is not installed.
+    """
+    from zoo.train.fused import kernels, layers_of
+    from zoo.train.stacked import why_not
+    from zoo.train.task import RecognitionTask
+
+    if not wanted:
+        return False
     if reason := why_not(config):
         Console(stderr=True).print(
             f"--parallel: not with this recipe, since {reason}; its folds run one by one", soft_wrap=True
         )
-    return not reason
+        return False
+    if wanted == "compiled" and kernels() is None:
+        raise missing_extra("fast", "numba", "--compiled")
+    if wanted == "compiled" and layers_of(RecognitionTask(**config["model"]).net) is None:
+        Console(stderr=True).print(
+            "--compiled: not with this network; its folds run by torch, as with --parallel", soft_wrap=True
+        )
+        return True
+    return wanted
 
 
 def _seeds(count: int) -> str:

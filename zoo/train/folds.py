@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -48,6 +48,7 @@ __all__ = [
     "write_json",
 ]
 Progress = Callable[[int, int], None]
+Parallel = bool | Literal["compiled"]
 
 
 def run_loso(
@@ -57,7 +58,7 @@ def run_loso(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     folds: Sequence[str] = (),
     workers: int | Workers = 1,
-    parallel: bool = False,
+    parallel: Parallel = False,
     select: Select = "last",
     on_progress: Progress = lambda done, total: None,
     on_read: Progress = lambda done, total: None,
@@ -70,7 +71,8 @@ def run_loso(
         seeds: at least five for a published number.
         folds: names of test persons; all if empty. A partial run is stored, not scored.
         workers: processes; 0 runs here; or an engine of :mod:`zoo.train.engines`.
-        parallel: folds at once, see :mod:`zoo.train.stacked`; the same result files.
+        parallel: folds at once, see :mod:`zoo.train.stacked`; the same result files. ``compiled``: in machine code where it
+            knows the network, see :mod:`zoo.train.fused`.
         select: which epoch's predictions are scored: the ``last``; or, **to measure the leak and for nothing else**, for each
             held-out person the one that is best on that person (``oracle``).
         on_progress: called with (results done, results wanted).
@@ -109,7 +111,7 @@ def run_cv(
     held_out: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
     workers: int | Workers = 1,
-    parallel: bool = False,
+    parallel: Parallel = False,
     on_progress: Progress = lambda done, total: None,
     on_read: Progress = lambda done, total: None,
     on_step: Callable[[Sequence[Mapping[str, float]]], bool] = lambda history: True,
@@ -165,7 +167,7 @@ class _Run:
         seeds: Sequence[int],
         inner: Inner | None,
         on_read: Progress,
-        parallel: bool,
+        parallel: Parallel,
         select: Select = "last",
     ) -> None:
         self.config, self.folder, self.seeds, self.inner = dict(config), folder, list(seeds), inner
@@ -239,6 +241,8 @@ class _Run:
         then: Callable[[Job], bool] = lambda job: True,
     ) -> None:
         """Fit what has no result yet; results that do not belong here are refused first."""
+        for torn in self.folder.glob("seed*/.*.tmp"):  # of a worker that was killed while it wrote
+            torn.unlink(missing_ok=True)
         wanted = [(seed, fold) for fold in folds for seed in self.seeds]
         todo = []
         for seed, fold in wanted:
@@ -285,7 +289,8 @@ class _Run:
             jobs += [
                 Job(
                     config=self.config, seed=seed, folds=tuple(mine[i : i + size]), out=str(self.folder),
-                    split=self.stamp["split"], inner=self.inner, parallel=self.parallel, select=self.select,
+                    split=self.stamp["split"], inner=self.inner, parallel=bool(self.parallel),
+                    compiled=self.parallel == "compiled", select=self.select,
                 )
                 for i in range(0, len(mine), max(size, 1))
             ]  # fmt: skip

@@ -165,6 +165,7 @@ class Job:
     split: str  # digest of the split
     inner: Inner | None = None
     parallel: bool = False  # its folds at once, see zoo.train.stacked
+    compiled: bool = False  # these in machine code, see zoo.train.fused
     select: Select = "last"  # oracle: the epoch that is best on the held-out clips themselves, to measure that leak
 
     def run(self) -> int:
@@ -182,7 +183,9 @@ class Job:
 
         started = time.perf_counter()
         prepared = self._inputs(RecognitionTask(**self.config["model"]).input_spec)
-        outcomes = fit_stacked(self.config, prepared, [(fold, fit_seed(self.seed, fold)) for fold in folds])
+        outcomes = fit_stacked(
+            self.config, prepared, [(fold, fit_seed(self.seed, fold)) for fold in folds], compiled=self.compiled
+        )
         seconds = (time.perf_counter() - started) / max(len(folds), 1)
         return [self._result(o.fold, prepared, o.rows, o.truth, o.logits, o.losses, seconds) for o in outcomes]
 
