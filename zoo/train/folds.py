@@ -242,7 +242,8 @@ class _Run:
     ) -> None:
         """Fit what has no result yet; results that do not belong here are refused first."""
         for torn in self.folder.glob("seed*/.*.tmp"):  # of a worker that was killed while it wrote
-            torn.unlink(missing_ok=True)
+            if not torn.is_symlink():
+                torn.unlink(missing_ok=True)
         wanted = [(seed, fold) for fold in folds for seed in self.seeds]
         todo = []
         for seed, fold in wanted:
