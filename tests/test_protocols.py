@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import warnings
 from dataclasses import replace
@@ -331,3 +332,18 @@ def test_any_data_set_has_a_protocol(tmp_path):
     made = p.split(Manifest.from_rows(rows), "own_3")
     assert made.classes == ("negative", "positive", "surprise") and len(made.folds) == 3 and len(made.keys) == 9
     assert set(p.split(Manifest.from_rows(rows), "own_basic7").labels) == {"happiness", "anger", "surprise", "neutral"}
+
+
+def test_a_data_set_of_both_kinds_gives_either():
+    """CAS(ME)² and its like hold micro- and macro-expressions of the same people; pictures and posed sequences are neither's."""
+    rows = [
+        {"id": f"{s}{e}{kind}", "dataset": "csv", "subject": s, "clip": f"{e}{kind}", "kind": kind, "emotion": e}
+        for s in ("a", "b")
+        for e in ("happiness", "anger", "surprise")
+        for kind in ("micro", "macro", "sequence", "non_micro")
+    ]
+    manifest = Manifest.from_rows(rows)
+    micro, macro = p.split(manifest, "own_3"), p.split(manifest, "own_3_macro")
+    assert micro.classes == macro.classes
+    for made, kind in ((micro, "micro"), (macro, "macro")):
+        assert {re.sub("^csv/[ab]/[ab](happiness|anger|surprise)", "", key) for key in made.keys} == {kind, "sequence"}

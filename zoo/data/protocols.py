@@ -59,6 +59,7 @@ class Protocol:
     allowed: tuple[Leak, ...] = ()
     metrics: tuple[str, ...] = ("uf1", "uar", "accuracy")
     remark: str = ""
+    kind: Literal["micro", "macro"] = "micro"  # which expressions of data sets that hold both
 
 
 def _counts(classes: str, **datasets: tuple[int, ...]) -> dict[str, dict[str, int]]:
@@ -193,7 +194,8 @@ _ALL = (
           ("affectnet_8", "affectnet", "basic8", {}, "AffectNet, 8 classes with contempt"),
       )),
     # for data sets that no paper has a protocol for: your own, or several joined
-    *(Protocol(name=f"own_{name}", title=title, datasets=("*",), mapping=m)
+    *(Protocol(name=f"own_{name}{tail}", title=f"{title}{what}", datasets=("*",), mapping=m, kind=kind)
+      for tail, what, kind in (("", "", "micro"), ("_macro", ": the macro-expressions", "macro"))
       for name, m, title in (("3", "three", "any data set, 3 classes"), ("basic6", "basic6", "any data set, basic emotions"),
                              ("basic7", "basic7", "any data set, basic emotions and neutral"),
                              ("basic8", "basic8", "any data set, basic emotions, neutral and contempt"))),
@@ -267,7 +269,8 @@ def select(manifest: Manifest, chosen: Protocol) -> tuple[Manifest, list[str]]:
     m = manifest.filter(
         manifest.table["dataset"].isin(chosen.datasets).to_numpy(bool), f"not a data set of {chosen.name}"
     )
-    m = m.filter(~m.table["kind"].isin(["macro", "non_micro"]).to_numpy(bool), "no micro-expression")
+    other = "micro" if chosen.kind == "macro" else "macro"
+    m = m.filter(~m.table["kind"].isin([other, "non_micro"]).to_numpy(bool), f"no {chosen.kind}-expression")
     if chosen.units:
         return _select_units(m, chosen)
     table = mapping(chosen.mapping)
