@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
-import gc
 import json
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo._version import __version__
 from zoo.errors import ZooError
-
-if TYPE_CHECKING:
-    from zoo.result import Result
+from zoo.interrupts import Terminated, die, terminable
 
 DEFAULT_MODEL = "au_flow_graph.megc2019"  # the best of the leaderboard's networks; tells action units as well
 # Commands that live in their own rooms, each ``module[:function]``, called with the arguments, with a parser of its own, made
@@ -56,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and not getattr(arguments, "takes_overrides", False):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
-        with _terminable():
+        with terminable():
             return int(arguments.run(arguments, rest) or 0)
     except ZooError as error:
         print(f"zoo: error: {error}", file=sys.stderr)
@@ -76,35 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    return _die() if terminated else 130
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, taken as Ctrl-C is: workers end, what is open is closed."""
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():  # Python lets no other thread handle signals
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
-
-
-def _die() -> int:
-    """Of SIGTERM, so that who sent it (a batch system, wandb's agent) sees that it was obeyed."""
-    gc.collect()  # the semaphores of a pool, which lay in frames of the exception, are given back
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    signal.raise_signal(signal.SIGTERM)
-    return 143
+    return die() if terminated else 130
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -230,6 +196,7 @@ def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
     if arguments.camera is not None:
         return _watch(arguments)
     from zoo.predictor import predict, predict_sample
+    from zoo.predictor.show import print_result
 
     console = Console(stderr=True)  # the answer goes to stdout alone
     out = arguments.out or Path("out") / (Path(arguments.path).stem if arguments.path else "sample")
@@ -253,7 +220,7 @@ def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
     if arguments.json:
         print((out / "prediction.json").read_text(encoding="utf-8"), end="")
         return 0
-    _print_result(result, out)
+    print_result(result, out)
     return 0
 
 
@@ -269,75 +236,6 @@ def _watch(arguments: argparse.Namespace) -> int:
     return show(
         arguments.camera, model=arguments.model, fps=arguments.fps, min_face=arguments.min_face, as_json=arguments.json
     )
-
-
-def _print_events(result: Result, console: Any) -> None:
-    from rich.table import Table
-
-    table = Table("", "kind", "onset", "apex", "offset", "seconds", "score", "label", "", box=None, pad_edge=False)
-    for number, found in enumerate(result.events, 1):
-        e, p = found.event, found.prediction
-        when = f"{e.onset / result.fps:.2f} - {e.offset / result.fps:.2f}" if result.fps else "-"
-        row = (
-            number,
-            e.kind,
-            e.onset,
-            e.apex,
-            e.offset,
-            when,
-            f"{e.score:.1f}",
-            p.label,
-            f"{max(p.probabilities):.0%}",
-        )
-        table.add_row(*map(str, row), style="" if e.kind == "micro" else "dim")
-    console.print(table)
-    console.print("the strongest:", style="dim")
-
-
-def _print_result(result: Result, out: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
-    prediction = result.prediction
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, p in sorted(zip(prediction.classes, prediction.probabilities, strict=True), key=lambda item: -item[1]):
-        best = name == prediction.label
-        table.add_row(
-            Text(name, style="bold" if best else ""),
-            f"{p:6.1%}",
-            Text("█" * round(30 * p), style="green" if best else "dim"),
-        )
-    console.print(
-        f"[bold]{result.source}[/] read by {result.model}"
-        + (" [yellow](synthetic clip)[/]" if result.synthetic else "")
-    )
-    if result.events:
-        _print_events(result, console)
-    console.print(table)
-    seconds = [f"{t:.2f} s" if t is not None else "time unknown" for t in result.times]
-    interval = result.interval
-    console.print(
-        f"onset frame {interval.onset} ({seconds[0]}), apex frame {interval.apex} ({seconds[1]}), {interval.source}; "
-        f"{result.n_frames} frames read in {result.seconds.get('total', 0.0):.1f} s", highlight=False,
-    )  # fmt: skip
-    if result.truth is not None:
-        t = result.truth
-        aus = " + ".join(f"AU{au}" for au in t["aus"])
-        verdict = "as predicted" if t["label"] == prediction.label else f"predicted {prediction.label}"
-        console.print(
-            f"truth: {t['label']} ({t['emotion']}, {aus}), onset {t['onset']}, apex {t['apex']}; {verdict}",
-            highlight=False,
-        )
-    if prediction.aus:
-        told = sorted(prediction.aus, key=lambda item: -item[1])[:6]
-        console.print("action units: " + "  ".join(f"AU{unit} {p:.0%}" for unit, p in told), highlight=False)
-    for warning in result.warnings:
-        console.print(f"note: {warning}", style="yellow", highlight=False, soft_wrap=True)
-    names = [*result.pictures, "prediction.json"]
-    console.print("  ".join(str(out / name) for name in names), highlight=False, soft_wrap=True)
-    console.print("Research use. Not a lie detector.", style="dim")
 
 
 def _data(_: argparse.Namespace, rest: list[str]) -> int:
