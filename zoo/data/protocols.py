@@ -7,7 +7,7 @@ is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -136,6 +136,17 @@ _EMOTIONS = "anger disgust fear happiness sadness surprise neutral"
 _SEVEN = "disgust surprise others fear anger sadness happiness"
 
 
+def _own(kind: Literal["micro", "macro"], tail: str, what: str) -> Iterator[Protocol]:
+    for name, table, classes in (
+        ("3", "three", "3 classes"),
+        ("basic6", "basic6", "basic emotions"),
+        ("basic7", "basic7", "basic emotions and neutral"),
+        ("basic8", "basic8", "basic emotions, neutral and contempt"),
+    ):
+        title = f"any data set, {classes}{what}"
+        yield Protocol(name=f"own_{name}{tail}", title=title, datasets=("*",), mapping=table, kind=kind)
+
+
 _ALL = (
     _MEGC2019,
     _MEGC2018,
@@ -194,11 +205,7 @@ _ALL = (
           ("affectnet_8", "affectnet", "basic8", {}, "AffectNet, 8 classes with contempt"),
       )),
     # for data sets that no paper has a protocol for: your own, or several joined
-    *(Protocol(name=f"own_{name}{tail}", title=f"{title}{what}", datasets=("*",), mapping=m, kind=kind)
-      for tail, what, kind in (("", "", "micro"), ("_macro", ": the macro-expressions", "macro"))
-      for name, m, title in (("3", "three", "any data set, 3 classes"), ("basic6", "basic6", "any data set, basic emotions"),
-                             ("basic7", "basic7", "any data set, basic emotions and neutral"),
-                             ("basic8", "basic8", "any data set, basic emotions, neutral and contempt"))),
+    *_own("micro", "", ""), *_own("macro", "_macro", ": the macro-expressions"),
 )  # fmt: skip
 
 

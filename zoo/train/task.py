@@ -148,7 +148,7 @@ class RecognitionTask(pl.LightningModule):
                 labels=data.prepared.labels[data.train_rows], au_labels=shown,
             ).to(self.device)  # fmt: skip
         weights = class_weights(counts, self.hparams["class_balance"])
-        self.class_weights = None if weights is None else weights.to(self.device, self.dtype)
+        self.class_weights = None if weights is None else weights.to(next(self.net.parameters()))
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The loss of one batch."""
