@@ -33,6 +33,7 @@ from release_synthetic import ATTRIBUTION, HERE, LICENCE, deal, runs_in_words
 
 from zoo.card import MISUSE, spread
 from zoo.data.manifest import Manifest
+from zoo.data.module import pick_fold
 from zoo.data.readers import read
 from zoo.data.source import Source
 from zoo.inputs import aligned_clip, face_detector, prepare
@@ -368,12 +369,12 @@ def publish(
     config["model"] = {**config["model"], "weights": "resnet_apex.synthetic_macro" if stage == "micro" else ""}
     record = {
         **{k: v for k, v in run.items() if k not in ("loss", "config")}, "config": config, "synthetic": True,
-        "metrics": metrics, "parameters": sum(p.numel() for p in model.parameters()), "licence": LICENCE,
+        "metrics": metrics, "compared": result["micro"], "classes": list(model.classes), "parameters": sum(p.numel() for p in model.parameters()), "licence": LICENCE,
         "attribution": ATTRIBUTION, "trained_on": [seen], "protocol": protocol, "half": True,
     }  # fmt: skip
     save(model, target, classes=model.classes, card=card(name, form, stage, record, found), half=True, record=record)
     clips = Source.of(plain_config(parse([RECIPE], flags))["data"]).load(model.input_spec)
-    held_out = [i for fold in clips.split() if fold.name == "1/4" for i in fold.test]
+    held_out = list(pick_fold(clips, "1/4").test)
     again = evaluate(load(f"local-dir:{target}"), clips)["predictions"]
     told = np.array([model.classes.index(again[i].label) for i in held_out])
     uf1 = float(scores(clips.labels[held_out], told, len(clips.classes))["full"]["uf1"])
@@ -532,7 +533,7 @@ def _row(said: str, values: Mapping[str, Any], against: Mapping[str, Any] | None
         cells = [
             f"{uf1['difference']:+.3f}",
             f"{low:+.3f} .. {high:+.3f}",
-            f"{uf1['p_holm']:.3f}",
+            f"{uf1['p_holm']:.3f}" if uf1["p_holm"] >= 0.001 else "< 0.001",
             f"{against['mcnemar']['p']:.3g}",
         ]
     return (
