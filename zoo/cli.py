@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from zoo._version import __version__
 from zoo.errors import ZooError
@@ -176,17 +175,13 @@ def _models(arguments: argparse.Namespace, _: list[str]) -> int:
         rows = table(title, "weights", "UF1", "UAR", "scored on", "licence")  # narrow enough for 80 columns
         for name, entry in weights.items():
             full = entry["metrics"].get("full")  # what is no recogniser has no UF1
-            scores = [_spread(full[score]) if full else "-" for score in ("uf1", "uar")]
+            scores = [f"{full[score]['mean']:.3f}" if full else "-" for score in ("uf1", "uar")]
             where = "-" if not full else "synthetic" if entry.get("synthetic") else "MEGC2019"
             rows.add_row(name, *scores, where, entry["licence"])
         console.print(rows)
-        hint = "MEGC2019: leave one subject out, mean ± standard deviation over seeds; zoo.load(NAME).card says it all."
+        hint = "MEGC2019: leave one subject out, mean over seeds; zoo.load(NAME).card says all."
         console.print(hint, style="dim")
     return 0
-
-
-def _spread(metric: dict[str, Any]) -> str:
-    return f"{metric['mean']:.3f}" + (f" ± {metric['std']:.3f}" if metric["std"] is not None else "")
 
 
 def _predict(arguments: argparse.Namespace, _: list[str]) -> int:
