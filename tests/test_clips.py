@@ -9,6 +9,7 @@ from fakes.files import frames, picture
 from PIL import Image
 
 from zoo.data.clips import clips, open_clip
+from zoo.data.protocols import require_apex
 from zoo.data.readers import read
 from zoo.errors import DataError, MediaError
 
@@ -64,3 +65,11 @@ def test_a_clip_without_apex_has_no_interval_and_stills_are_one_frame(tmp_path):
     m = read("mmew", others.mmew(tmp_path / "m"), options={"macro": "yes"})
     still = open_clip(m, m.table.index[m.table["kind"] == "image"][0], tmp_path / "m")
     assert len(still.frames) == 1 and still.interval is None
+
+
+def test_an_apex_that_nobody_coded_is_called_estimated(tmp_path):
+    frames(tmp_path / "a", [f"img{n}.png" for n in range(10, 17)])
+    (tmp_path / "clips.csv").write_text("id,subject,path,onset,offset,emotion\nc,p,a,10,16,happy\n")
+    coded = require_apex(read("csv", tmp_path), "midpoint")
+    interval = open_clip(coded, "csv/p/c", tmp_path).interval
+    assert (interval.onset, interval.apex, interval.offset, interval.source) == (0, 3, 6, "estimated")

@@ -159,7 +159,7 @@ class Interval:
     onset: int
     apex: int
     offset: int | None = None
-    source: Literal["annotated", "spotted", "user", "synthetic"] = "annotated"
+    source: Literal["annotated", "spotted", "estimated", "user", "synthetic"] = "annotated"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -18,7 +18,7 @@ from zoo.errors import DataError, MediaError
 from zoo.types import Clip, Interval
 
 Picture = NDArray[np.uint8]
-_SOURCES: Mapping[str, Literal["annotated", "spotted", "user", "synthetic"]] = {"spotted": "spotted"}
+_SOURCES: Mapping[str, Literal["spotted", "estimated"]] = {"spotted": "spotted", "estimated": "estimated"}
 
 
 def read_picture(path: str | Path) -> Picture:

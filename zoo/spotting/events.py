@@ -22,7 +22,7 @@ class Found(Interval):
     offset: int
     kind: Kind
     score: float  # how far the curve rose: peak over threshold, so that 1 is barely found
-    source: Literal["annotated", "spotted", "user", "synthetic"] = "spotted"
+    source: Literal["annotated", "spotted", "estimated", "user", "synthetic"] = "spotted"
 
     def event(self, video: str) -> Event:
         """As :func:`zoo.metrics_spotting.spotting_scores` wants it."""
