@@ -13,6 +13,7 @@ from fakes import moving
 from zoo.cli import main
 from zoo.data.module import FlowMapsDataModule, Prepared, ResidentLoader
 from zoo.data.motion_maps import maps_of
+from zoo.data.selection import Selection
 from zoo.data.source import Source
 from zoo.errors import DataError, ProtocolError, ZooError
 from zoo.types import InputSpec
@@ -139,9 +140,8 @@ def test_a_missing_frame_names_clip_and_frame(disk, tmp_path):
     shutil.copytree(disk, copy)
     (copy / "sub02" / "disgust" / "img13.png").unlink()
     with pytest.raises(DataError, match=r"casme2/sub02/2_disgust: apex is frame 13"):
-        maps_of(
-            str(copy / "casme2.parquet"), copy, "casme2_3", SPEC, faces="cropped", cache=tmp_path / "c", strict=False
-        )
+        chosen = Selection.of(str(copy / "casme2.parquet"), copy, "casme2_3", faces="cropped", strict=False)
+        maps_of(chosen, SPEC, cache=tmp_path / "c")
 
 
 def test_contact_sheet_of_a_manifest_without_sources(disk, tmp_path):

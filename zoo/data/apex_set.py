@@ -6,7 +6,7 @@ of 150 kB, so here a pack of pictures is one cache entry, in uint8, and no more 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 from zoo.data.cache import Cache, content_key
 from zoo.data.clip_set import ClipSet
 from zoo.data.input_set import ClipInputs
-from zoo.data.manifest import Manifest
-from zoo.data.protocols import ApexPolicy
-from zoo.data.selection import Faces, Selection, frames_digest
-from zoo.inputs import ALIGNED_PROCEDURE, face_detector, pictures_of, planes_of, prepare_planes
+from zoo.data.selection import Selection, frames_digest
+from zoo.inputs import ALIGNED_PROCEDURE, pictures_of, planes_of, prepare_planes
 from zoo.types import InputSpec
 
 PACK = (
@@ -47,33 +45,23 @@ class ApexSet(ClipSet):
 
 
 def apexes_of(
-    manifest: Manifest | str | Path,
-    root: str | Path | Mapping[str, str | Path],
-    protocol: str,
+    chosen: Selection,
     spec: InputSpec,
     *,
-    faces: Faces,
     cache: str | Path,
-    scheme: str | None = None,
-    seed: int = 0,
-    apex: ApexPolicy = "error",
-    strict: bool = True,
-    max_gap: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ApexSet:
     """The apex of each clip of a protocol, cut and resized, with the protocol's classes, action units and folds.
 
     Args:
-        manifest: and all that follows, see :func:`zoo.data.motion_maps.maps_of`.
+        chosen: its clips; those of one picture will do.
         spec: an input that can be made of the apex alone (:func:`zoo.inputs.eats_stills`).
+        cache, on_progress: see :func:`zoo.data.motion_maps.maps_of`.
 
     Raises:
         DataError, ProtocolError, FaceError: the clip is named, with the way out.
     """
-    chosen = Selection.of(
-        manifest, root, protocol, faces=faces, scheme=scheme, seed=seed, apex=apex, strict=strict, max_gap=max_gap, stills=True
-    )  # fmt: skip
-    store, detector = Cache(cache), face_detector() if faces == "detect" else None
+    store, detector = Cache(cache), chosen.detector()
     wanted = spec if detector else spec.replace(crop="face")
     many = min(MOST, max(1, PACK // int(np.prod(spec.shape))))
     packs: list[NDArray[np.uint8]] = []

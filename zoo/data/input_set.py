@@ -6,7 +6,7 @@ in a content-addressed cache; what is cheap (channels, scale) is done again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,15 +16,12 @@ import numpy as np
 
 from zoo.data.cache import Cache, content_key
 from zoo.data.clip_set import InputSet
-from zoo.data.manifest import Manifest
 from zoo.data.motion_maps import aligned
-from zoo.data.protocols import ApexPolicy
-from zoo.data.selection import Faces, Selection, frames_digest, paths_of
+from zoo.data.selection import Selection, frames_digest, paths_of
 from zoo.errors import DataError
 from zoo.inputs import (
     ALIGNED_PROCEDURE,
     ORDER,
-    face_detector,
     is_still,
     patches_of,
     pictures_of,
@@ -37,18 +34,10 @@ from zoo.types import Clip, InputSpec, Interval
 
 
 def inputs_of(
-    manifest: Manifest | str | Path,
-    root: str | Path | Mapping[str, str | Path],
-    protocol: str,
+    chosen: Selection,
     spec: InputSpec,
     *,
-    faces: Faces,
     cache: str | Path,
-    scheme: str | None = None,
-    seed: int = 0,
-    apex: ApexPolicy = "error",
-    strict: bool = True,
-    max_gap: int = 0,
     alphas: Sequence[float] = (),
     keep_pictures: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -56,14 +45,12 @@ def inputs_of(
     """One or more prepared inputs per clip of a protocol, with the protocol's classes, action units and folds.
 
     Args:
-        manifest, root, protocol, cache, scheme, seed, apex, strict, max_gap, on_progress: see
-            :func:`zoo.data.motion_maps.maps_of`.
+        chosen: its clips.
         spec: the model's input, of modality frames or patches, or apex with the channel difference; for an
             apex alone see :func:`zoo.data.apex_set.apexes_of`.
-        faces: ``detect``: raw frames, the face is found on the onset frame and aligned; ``cropped``: the release's own crops,
-            taken whole.
         alphas: further magnifications to train on beside ``spec.alpha``, for patches of the shape code.
         keep_pictures: keep the cut and resized frames too, for augmentation.
+        cache, on_progress: see :func:`zoo.data.motion_maps.maps_of`.
 
     Raises:
         DataError, ProtocolError, FaceError: the clip is named, with the way out.
@@ -76,10 +63,7 @@ def inputs_of(
         raise DataError(
             "data.augment varies pictures and motion maps; patches and sequences of motion have data.mirror and data.shift"
         )
-    chosen = Selection.of(
-        manifest, root, protocol, faces=faces, scheme=scheme, seed=seed, apex=apex, strict=strict, max_gap=max_gap
-    )  # fmt: skip
-    store, detector = Cache(cache), face_detector() if faces == "detect" else None
+    store, detector = Cache(cache), chosen.detector()
     wanted = spec if detector else spec.replace(crop="face")
     views: list[np.ndarray] = []
     kept: list[np.ndarray] = []

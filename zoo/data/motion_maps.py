@@ -6,7 +6,7 @@ content-addressed cache, so that the second run and every fold read it and nothi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,56 +15,34 @@ import numpy as np
 
 from zoo.data.cache import Cache, content_key
 from zoo.data.flow_maps import FlowMaps
-from zoo.data.manifest import Manifest
-from zoo.data.protocols import ApexPolicy
-from zoo.data.selection import Faces, Selection, frames_digest, paths_of
+from zoo.data.selection import Selection, frames_digest, paths_of
 from zoo.errors import FaceError
-from zoo.inputs import ALIGNED_PROCEDURE, aligned_clip, face_detector, flow_map, magnified_pair, normalise
+from zoo.inputs import ALIGNED_PROCEDURE, aligned_clip, flow_map, magnified_pair, normalise
 from zoo.inputs.faces import FaceDetector
 from zoo.types import Clip, Crop, InputSpec, Interval
 
 
 def maps_of(
-    manifest: Manifest | str | Path,
-    root: str | Path | Mapping[str, str | Path],
-    protocol: str,
+    chosen: Selection,
     spec: InputSpec,
     *,
-    faces: Faces,
     cache: str | Path,
-    scheme: str | None = None,
-    seed: int = 0,
-    apex: ApexPolicy = "error",
-    strict: bool = True,
-    max_gap: int = 0,
     keep_fields: bool = False,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> FlowMaps:
     """One normalised onset→apex map per clip of a protocol, with the protocol's classes and folds.
 
     Args:
-        manifest: as ``zoo data build`` wrote it.
-        root: where the frames lie; by data set where there are several.
-        protocol: which clips, which classes, which folds; see :mod:`zoo.data.protocols`.
+        chosen: its clips.
         spec: the model's input; its flow, crop and map size are used here.
-        faces: ``detect``: raw frames, the face is found on the onset frame and aligned; ``cropped``: the release's own cropped
-            faces, which are taken as they are (``spec.crop`` is what they show already).
         cache: folder of prepared maps.
-        scheme: other folds than the protocol's.
-        seed: of k-fold.
-        apex: what to do with clips whose apex is not coded.
-        strict: refuse other counts than the protocol's organisers published.
-        max_gap: how far from its number a key frame may be found on disk.
         keep_fields: keep the motion before normalisation too (in the cache, memory-mapped), for augmentation.
         on_progress: called with (clips done, clips in all).
 
     Raises:
         DataError, ProtocolError, FaceError: the clip is named, with the way out.
     """
-    chosen = Selection.of(
-        manifest, root, protocol, faces=faces, scheme=scheme, seed=seed, apex=apex, strict=strict, max_gap=max_gap
-    )
-    store, detector = Cache(cache), face_detector() if faces == "detect" else None
+    store, detector = Cache(cache), chosen.detector()
     maps, kept = [], []
     for done, clip in enumerate(chosen.clips()):
         maker = _Motion(clip, spec, detector)

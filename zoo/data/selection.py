@@ -18,7 +18,8 @@ from zoo.data.protocols import ApexPolicy, require_apex, split
 from zoo.data.splits import MOST_PLACES, Fold
 from zoo.errors import DataError, ProtocolError, ZooError
 from zoo.facs.coding import parse
-from zoo.inputs import is_still
+from zoo.inputs import face_detector, is_still
+from zoo.inputs.faces import FaceDetector
 from zoo.types import Clip
 
 Faces = Literal["detect", "cropped"]
@@ -33,6 +34,7 @@ class Selection:
     root: str | Path | Mapping[str, str | Path]
     max_gap: int
     source: str
+    faces: Faces
     stills: bool = False  # whether one picture is enough
 
     @classmethod
@@ -50,7 +52,24 @@ class Selection:
         max_gap: int = 0,
         stills: bool = False,
     ) -> Selection:
-        """See :func:`zoo.data.motion_maps.maps_of` for the arguments; ``stills``: clips of one picture will do."""
+        """Choose.
+
+        Args:
+            manifest: as ``zoo data build`` wrote it.
+            root: where the frames lie; by data set where there are several.
+            protocol: which clips, which classes, which folds; see :mod:`zoo.data.protocols`.
+            faces: ``detect``: raw frames, the face is found on the onset frame and aligned; ``cropped``: the release's own
+                cropped faces, which are taken as they are (the ``crop`` of an input is what they show already).
+            scheme: other folds than the protocol's.
+            seed: of k-fold.
+            apex: what to do with clips whose apex is not coded.
+            strict: refuse other counts than the protocol's organisers published.
+            max_gap: how far from its number a key frame may be found on disk.
+            stills: clips of one picture will do.
+
+        Raises:
+            DataError, ProtocolError: the clip is named, with the way out.
+        """
         if faces not in get_args(Faces):
             raise ZooError(f"faces is {faces!r}; raw frames need 'detect', the release's cropped faces 'cropped'")
         table = manifest if isinstance(manifest, Manifest) else Manifest.load(manifest)
@@ -62,10 +81,14 @@ class Selection:
                 f"along as targets of action-unit networks under every protocol of emotions"
             )
         source = "the manifest" if isinstance(manifest, Manifest) else str(manifest)
-        return cls(table, made, root, max_gap, source, stills)
+        return cls(table, made, root, max_gap, source, faces, stills)
 
     def __len__(self) -> int:
         return len(self.made.keys)
+
+    def detector(self) -> FaceDetector | None:
+        """What finds the faces; None where they are cropped already."""
+        return face_detector() if self.faces == "detect" else None
 
     def clips(self) -> Iterator[Clip]:
         """Each clip, checked for frames and two different key frames."""

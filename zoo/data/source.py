@@ -15,7 +15,7 @@ from zoo.data.input_set import inputs_of
 from zoo.data.megc2019 import read_megc2019
 from zoo.data.motion_maps import maps_of
 from zoo.data.protocols import ApexPolicy
-from zoo.data.selection import Faces
+from zoo.data.selection import Faces, Selection
 from zoo.errors import DataError
 from zoo.inputs import eats_stills
 from zoo.types import InputSpec
@@ -99,20 +99,21 @@ class Source:
             raise DataError(
                 "--data.manifest needs --data.frames (where the frames lie) and --data.protocol (which classes)"
             )
-        options: dict[str, Any] = {
-            "faces": self.faces, "cache": self.cache or default_cache(), "scheme": self.scheme or None, "apex": self.apex,
-            "strict": self.complete, "max_gap": self.max_gap, "on_progress": on_progress,
-        }  # fmt: skip
-        where = self.manifest, _roots(self.frames), self.protocol, spec
-        if eats_stills(spec) and not self.alphas:
-            return apexes_of(*where, **options)
-        if spec.modality != "flow":
-            return inputs_of(*where, **options, alphas=self.alphas, keep_pictures=keep_fields)
-        if self.alphas:
+        if self.alphas and spec.modality == "flow":
             raise DataError(
                 "data.alphas magnifies before patches are cut from the shape code; this model eats flow maps"
             )
-        return maps_of(*where, **options, keep_fields=keep_fields)
+        alone = eats_stills(spec) and not self.alphas
+        chosen = Selection.of(
+            self.manifest, _roots(self.frames), self.protocol, faces=self.faces, scheme=self.scheme or None, apex=self.apex,
+            strict=self.complete, max_gap=self.max_gap, stills=alone,
+        )  # fmt: skip
+        options: dict[str, Any] = {"cache": self.cache or default_cache(), "on_progress": on_progress}
+        if alone:
+            return apexes_of(chosen, spec, **options)
+        if spec.modality != "flow":
+            return inputs_of(chosen, spec, **options, alphas=self.alphas, keep_pictures=keep_fields)
+        return maps_of(chosen, spec, **options, keep_fields=keep_fields)
 
 
 def default_cache() -> Path:
