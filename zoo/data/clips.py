@@ -51,9 +51,13 @@ class FolderFrames(Sequence[Picture]):
     @overload
     def __getitem__(self, index: slice) -> FolderFrames: ...
     def __getitem__(self, index: int | slice) -> Picture | FolderFrames:
-        if isinstance(index, slice):
-            return FolderFrames(self.paths[index])
-        path = self.paths[index]
+        return self._some(index) if isinstance(index, slice) else self._one(index)
+
+    def _some(self, index: slice) -> FolderFrames:
+        return FolderFrames(self.paths[index])
+
+    def _one(self, index: int) -> Picture:
+        path = self.paths[index]  # an index beyond the end ends an iteration here
         picture = read_picture(path)
         if self._size is None:
             self._size = picture.shape
@@ -75,13 +79,10 @@ class TablePicture(FolderFrames):
         super().__init__([path])
         self.row = row
 
-    @overload
-    def __getitem__(self, index: int) -> Picture: ...
-    @overload
-    def __getitem__(self, index: slice) -> FolderFrames: ...
-    def __getitem__(self, index: int | slice) -> Picture | FolderFrames:
-        if isinstance(index, slice):
-            return self if range(1)[index] else FolderFrames([])
+    def _some(self, index: slice) -> FolderFrames:
+        return self if range(1)[index] else FolderFrames([])
+
+    def _one(self, index: int) -> Picture:
         path = self.paths[index]  # an index beyond the one picture ends an iteration here
         offsets, column = _table_rows(path, path.stat().st_mtime_ns)
         if not self.row < len(offsets):
@@ -113,13 +114,10 @@ class VideoFrames(FolderFrames):
         self.path = path
         self._reader: Any = None
 
-    @overload
-    def __getitem__(self, index: int) -> Picture: ...
-    @overload
-    def __getitem__(self, index: slice) -> FolderFrames: ...
-    def __getitem__(self, index: int | slice) -> Picture | FolderFrames:
-        if isinstance(index, slice):
-            raise TypeError("frames of a video are taken one by one")
+    def _some(self, index: slice) -> FolderFrames:
+        raise TypeError("frames of a video are taken one by one")
+
+    def _one(self, index: int) -> Picture:
         from zoo.vision.video import MediaReader
 
         number = range(len(self))[index]  # an index beyond the end ends an iteration here
