@@ -21,7 +21,6 @@ import argparse
 import csv
 import io
 import json
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from common import dump, looked_up, over, tell
 from release_synthetic import ATTRIBUTION, HERE, LICENCE, deal, runs_in_words
 
 from zoo.card import MISUSE, spread
@@ -47,7 +47,7 @@ from zoo.train.folds import run_loso
 from zoo.train.jobs import placeless
 from zoo.train.launch import one_thread, quiet
 from zoo.train.recipe import parse, plain_config
-from zoo.types import Clip, Interval
+from zoo.types import Clip, InputSpec, Interval
 from zoo.weights import add_to_index, load, save
 
 OUT = HERE / "benchmarks" / "results" / "macro_to_micro.json"
@@ -62,9 +62,10 @@ INPUTS: Mapping[str, Sequence[str]] = {
 }
 # what differs from the recipe; WEIGHTS stands for the macro weights of the same input
 WEIGHTS = ["--model.arch", "", "--model.weights", "{weights}"]
+FROZEN = ["--model.finetune", '{freeze: ["*"]}']
 WAYS: Mapping[str, Sequence[str]] = {
     "scratch": [],
-    "frozen": [*WEIGHTS, "--model.finetune", '{freeze: ["*"]}'],
+    "frozen": [*WEIGHTS, *FROZEN],
     "fine_tuned": WEIGHTS,
     "discriminative": [*WEIGHTS, "--model.finetune", "{lr_decay: 0.5}"],
 }
@@ -108,11 +109,11 @@ def main() -> None:
                 case "apex":
                     for name in INPUTS:
                         found.setdefault("apex", {})[name] = apex(name, data, arguments)
-                        dump(found)
+                        dump(OUT, found)
                 case "flow" if arguments.root:
                     for arch in FLOW:
                         found.setdefault("flow", {})[arch] = flow(arch, data, arguments)
-                        dump(found)
+                        dump(OUT, found)
                 case "weights":
                     publish("resnet_apex.synthetic_macro_grey", "grey", "macro", found, arguments, data)
                     publish("resnet_apex.synthetic_macro", "difference", "macro", found, arguments, data)
@@ -138,9 +139,9 @@ class Data:
         )  # fmt: skip
         for settings, people, folder in ((micro, first, self.micro), (macro, others, self.macro)):
             write_dataset(settings, people, folder, progress=tell(folder.name))
-        self.smiles = smiles(portraits, everybody)  # by person
-        add_smiles(self.macro, {p.name: self.smiles[p.name] for p in others}, [p.name for p in others])
-        self.unseen_smiles = [self.smiles[p.name] for p in first]
+        pairs = smiles(portraits, everybody)  # by person
+        add_smiles(self.macro, [pairs[p.name] for p in others])
+        self.unseen_smiles = [pairs[p.name] for p in first]
         for name, folder in (("casme2", self.micro), ("csv", self.macro)):
             if not self.manifest(folder).exists():
                 read(name, folder).write(self.manifest(folder))
@@ -168,18 +169,21 @@ class Data:
             "--data.cache", str(self.runs / "cache"), "--data.scheme", "kfold:4",
         ]  # fmt: skip
 
+    def clips(self, folder: Path, spec: InputSpec) -> Any:
+        """Prepared as a network eats them."""
+        return Source.of(plain_config(parse([RECIPE], self.flags(folder)))["data"]).load(spec)
+
 
 def smiles(path: Path, people: Sequence[Portrait]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Neutral and smiling photograph of each person, the second moved onto the first by the eyes and the bridge of the nose."""
     from zoo.vision.facemesh import ibug_index
 
-    table = np.load(path, allow_pickle=False)
+    table = dict(np.load(path, allow_pickle=False))  # each look into the file itself would unpack an array anew
     still = np.r_[27:31, 36:48]  # landmarks that a smile moves least
     neutral, found = {p.name: p for p in people}, {}
     for i in np.flatnonzero(table["expression"] == 1):
         person = neutral[str(table["face_id"][i])]
-        jpeg = np.frombuffer(table["jpeg"].tobytes()[table["offset"][i] : table["offset"][i + 1]], np.uint8)
-        picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1]
+        picture = cv2.imdecode(table["jpeg"][table["offset"][i] : table["offset"][i + 1]], cv2.IMREAD_COLOR)[..., ::-1]
         points = table["landmarks478"][i].astype(np.float64)[ibug_index()]
         matrix, _ = cv2.estimateAffinePartial2D(points[still], person.landmarks[still], method=cv2.LMEDS)
         height, width = person.picture.shape[:2]
@@ -189,16 +193,16 @@ def smiles(path: Path, people: Sequence[Portrait]) -> dict[str, tuple[np.ndarray
     return found
 
 
-def add_smiles(folder: Path, pairs: Mapping[str, tuple[np.ndarray, np.ndarray]], order: Sequence[str]) -> None:
+def add_smiles(folder: Path, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
     """Two frames a person, as one more clip of theirs in the table."""
     table = folder / "clips.csv"
     rows = list(csv.DictReader(io.StringIO(table.read_text("utf-8"))))
     if any(row["clip"] == "smile" for row in rows):
         return
-    for number, name in enumerate(order, 1):
+    for number, pair in enumerate(pairs, 1):
         place = folder / "clips" / f"s{number:03d}" / "smile"
         place.mkdir(parents=True, exist_ok=True)
-        for k, picture in enumerate(pairs[name], 1):
+        for k, picture in enumerate(pair, 1):
             cv2.imwrite(str(place / f"img_{k:04d}.png"), picture[..., ::-1])
         rows.append({
             "id": f"s{number:03d}_smile", "subject": f"s{number:03d}", "clip": "smile", "path": f"clips/s{number:03d}/smile",
@@ -253,7 +257,7 @@ def apex(name: str, data: Data, arguments: argparse.Namespace) -> dict[str, Any]
         "digests": {way: s["digests"] for way, s in summaries.items()},
         "compared_with_scratch": {p["name"]: p["parts"]["full"] for p in together["pairs"]},
         "people": together["people"], "clips": together["clips"],
-        "true_units_looked_up": looked_up(data),
+        "true_units_looked_up": ceiling(data),
     }  # fmt: skip
 
 
@@ -271,8 +275,7 @@ def cross_validated(
 
 def zero_shot(model: Any, data: Data) -> dict[str, float]:
     """Macro weights on micro clips, no one of which they have seen."""
-    config = parse([RECIPE], data.flags(data.micro))
-    clips = Source.of(plain_config(config)["data"]).load(model.input_spec)
+    clips = data.clips(data.micro, model.input_spec)
     return {k: float(v) for k, v in evaluate(model, clips)["metrics"]["full"].items()}
 
 
@@ -293,17 +296,12 @@ def smiling(model: Any, data: Data) -> float:
     return float(np.mean(hits))
 
 
-def looked_up(data: Data) -> dict[str, float]:
+def ceiling(data: Data) -> dict[str, float]:
     """How far the true set of action units tells the class: the ceiling of whatever sees only the face."""
-    config = plain_config(parse([RECIPE], data.flags(data.micro)))
-    clips = Source.of(config["data"]).load(parse([RECIPE], []).model.input_spec)
+    clips = data.clips(data.micro, parse([RECIPE], []).model.input_spec)
     told = np.zeros(len(clips), np.int64)
     for fold in clips.split():
-        sets: dict[frozenset[int], Counter[int]] = defaultdict(Counter)
-        for row in fold.train:
-            sets[clips.aus[row]][int(clips.labels[row])] += 1
-        for row in fold.test:
-            told[row] = (sets[clips.aus[row]] or Counter({0: 1})).most_common(1)[0][0]
+        told[list(fold.test)] = looked_up(clips, fold.train, fold.test)
     return {k: float(v) for k, v in scores(clips.labels, told, len(clips.classes))["full"].items()}
 
 
@@ -322,7 +320,7 @@ def flow(arch: str, data: Data, arguments: argparse.Namespace) -> dict[str, Any]
     scratch = HERE / "benchmarks" / "results" / "megc2019" / f"{arch}.json"
     files = {"scratch": scratch}
     for way in FLOW_TRIED[arch]:
-        flags = weights if way == "fine_tuned" else [*weights, *WAYS["frozen"][-2:]]
+        flags = weights if way == "fine_tuned" else [*weights, *FROZEN]
         run_loso(
             plain_config(parse([recipe], ["--data.root", arguments.root, *flags])), out=runs / way, seeds=range(arguments.flow_seeds),
             workers=arguments.workers, parallel="compiled" if way == "fine_tuned" else False, on_progress=tell(f"{arch} {way}"),
@@ -373,7 +371,7 @@ def publish(
         "attribution": ATTRIBUTION, "trained_on": [seen], "protocol": protocol, "half": True,
     }  # fmt: skip
     save(model, target, classes=model.classes, card=card(name, form, stage, record, found), half=True, record=record)
-    clips = Source.of(plain_config(parse([RECIPE], flags))["data"]).load(model.input_spec)
+    clips = data.clips(data.macro if stage == "macro" else data.micro, model.input_spec)
     held_out = list(pick_fold(clips, "1/4").test)
     again = evaluate(load(f"local-dir:{target}"), clips)["predictions"]
     told = np.array([model.classes.index(again[i].label) for i in held_out])
@@ -466,24 +464,6 @@ The portraits are frontal, in studio light. It always names a class: it cannot s
 
 {MISUSE.rpartition(" It was trained")[0]} It was trained and tested on synthetic clips{" and smiles" if stage == "macro" else ""} alone.
 """
-
-
-def over(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and deviation over seeds, in the form of the index."""
-    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "std": deviation, "seeds": len(values), "values": list(values)}
-
-
-def dump(found: Mapping[str, Any]) -> None:
-    """Write the results so far, whole."""
-    partial = OUT.with_suffix(".partial")
-    partial.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-    partial.replace(OUT)
-
-
-def tell(what: str) -> Any:
-    """A line that counts."""
-    return lambda done, total: print(f"\r{what} {done}/{total}", end="" if done < total else "\n", flush=True)
 
 
 def write_table(found: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import tell
 from release_megc2019 import BASELINES, FINAL_SEED, HERE, RESULTS, SEEDS, publish
 
 from zoo.card import MISUSE
@@ -107,7 +108,7 @@ def loso(arguments: argparse.Namespace) -> dict[str, Any]:
     """The number that counts: every person held out once, five seeds."""
     config = plain_config(parse([RECIPE], ["--data.root", arguments.root]))
     summary = run_loso(
-        config, out=arguments.runs / RECIPE, seeds=range(SEEDS), workers=arguments.workers, parallel=True, on_progress=_tell(RECIPE)
+        config, out=arguments.runs / RECIPE, seeds=range(SEEDS), workers=arguments.workers, parallel=True, on_progress=tell(RECIPE)
     )  # fmt: skip
     print_scores(summary, NAME)
     (RESULTS / "au_flow_graph.json").write_text(json.dumps(summary, separators=(",", ":")) + "\n", encoding="utf-8")
@@ -184,10 +185,6 @@ def _classes(net: ZooModel, data: Any) -> dict[str, float]:
 
 def _list(name: str, entry: dict[str, Any]) -> None:
     add_to_index(HERE / "checkpoints", {name: entry})
-
-
-def _tell(name: str) -> Any:
-    return lambda done, total: print(f"\r{name}: {done}/{total}", end="" if done < total else "\n", flush=True)
 
 
 def start_card(found: dict[str, Any], parameters: int) -> str:

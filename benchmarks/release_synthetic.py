@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import dump, looked_up, over, tell
 
 from zoo.card import MISUSE, spread
 from zoo.data.manifest import Manifest
@@ -86,7 +86,7 @@ def measure(arguments: argparse.Namespace) -> None:
     found |= {"synthetic": True, "data": settings, "fold": FOLD, "aus": list(AUS), "classes": list(EMOTIONS)}
     found["references"] = references(people, manifest, dealt, arguments.runs / "cache")
     found.setdefault("models", {})
-    dump(found)
+    dump(RESULTS, found)
     for arch in arguments.only or PAPERS:
         real = [
             trained(arch, ["--data.manifest", str(manifest), *places], seed, arguments.runs / f"{arch}-{seed}")
@@ -95,7 +95,7 @@ def measure(arguments: argparse.Namespace) -> None:
         chance = trained(arch, ["--data.manifest", str(dealt), *places], 0, arguments.runs / f"{arch}-dealt")
         metrics = metrics_of([run["test"] for run in real])
         found["models"][arch] = {"metrics": metrics, "labels_dealt_at_random": metrics_of([chance["test"]])}
-        dump(found)
+        dump(RESULTS, found)
         publish(arch, arguments.runs, real[FINAL_SEED], metrics, found, [*places, "--data.manifest", str(manifest)])
 
 
@@ -107,7 +107,7 @@ def make_data(arguments: argparse.Namespace) -> tuple[Path, Path, Path]:
     )
     write_dataset(
         settings, read_portraits(arguments.portraits, limit=arguments.people), people,
-        progress=lambda done, total: print(f"\rclips {done}/{total}", end="", flush=True),
+        progress=tell("clips"),
     )  # fmt: skip
     print()
     manifest, dealt = arguments.runs / "people.parquet", arguments.runs / "dealt.parquet"
@@ -145,19 +145,15 @@ def trained(arch: str, overrides: Sequence[str], seed: int, folder: Path) -> dic
 def metrics_of(tests: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     """Mean and deviation over seeds, in the form of the index."""
 
-    def over(name: str) -> dict[str, Any]:
-        values = [t[f"test/{name}"] for t in tests]
-        return {
-            "mean": float(np.mean(values)), "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-            "seeds": len(values), "values": values,
-        }  # fmt: skip
+    def of(name: str) -> dict[str, Any]:
+        return over([t[f"test/{name}"] for t in tests])
 
     names = [k.removeprefix("test/") for k in tests[0]]
     units = [k for k in names if k.startswith("au") and k.endswith("_f1") and k != "au_f1"]
     return {
-        "full": {k: over(k) for k in ("uf1", "uar", "accuracy")},
-        "au_f1": over("au_f1"),
-        "units": {k: over(k) for k in units},
+        "full": {k: of(k) for k in ("uf1", "uar", "accuracy")},
+        "au_f1": of("au_f1"),
+        "units": {k: of(k) for k in units},
     }
 
 
@@ -201,13 +197,8 @@ def references(people: Path, manifest: Path, dealt: Path, cache: Path) -> dict[s
             continue
         majority = np.full(len(test), np.bincount(data.labels[train]).argmax())
         out["always the same answer"] = scored(data.labels[test], majority, targets[test], np.ones_like(units))
-        sets: dict[frozenset[int], Counter[int]] = defaultdict(Counter)
-        for row in train:
-            sets[data.aus[row]][int(data.labels[row])] += 1
-        told = [(sets[data.aus[row]] or Counter({0: 1})).most_common(1)[0][0] for row in test]
-        out["the true action units, looked up"] = scored(
-            data.labels[test], np.array(told), targets[test], targets[test]
-        )
+        told = np.array(looked_up(data, train, test))
+        out["the true action units, looked up"] = scored(data.labels[test], told, targets[test], targets[test])
         out["clips"] = {
             "train": len(train),
             "test": len(test),
@@ -407,14 +398,6 @@ def table(found: Mapping[str, Any]) -> None:
         + " |"
     )
     (HERE / "benchmarks" / "synthetic.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def dump(found: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
-    RESULTS.parent.mkdir(exist_ok=True)
-    temporary = RESULTS.with_name(f".{RESULTS.name}.partial")
-    temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(RESULTS)
 
 
 if __name__ == "__main__":
