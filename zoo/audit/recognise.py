@@ -121,22 +121,20 @@ def ask_folds(
     """
     from zoo.data.module import Prepared
     from zoo.data.source import Source
-    from zoo.errors import ProtocolError
-    from zoo.train.jobs import kinds, learns_from
+    from zoo.train.jobs import kinds, refuse_seen
     from zoo.train.launch import quiet
     from zoo.train.recipe import parse, plain_config
-    from zoo.weights import seen_among
 
     quiet()
     config = plain_config(parse(recipes, [*overrides, "--seed_everything", str(seed)]))
     spec = kinds(config)[0](**config["model"]).input_spec
     data = Source.of(config["data"]).load(spec, keep_fields=bool(config["data"].get("augment")))
-    for weights in learns_from(config):
-        if known := seen_among(weights, data.keys):
-            raise ProtocolError(
-                f"{weights} was trained on {len(known)} of these {len(data)} clips ({known[0]}, …): no network that starts or "
-                f"learns from it has not seen them; take other weights, or audit the weights themselves with --model"
-            )
+    refuse_seen(
+        config,
+        data.keys,
+        "no network that starts or learns from it has not seen them; take other weights, or audit the weights themselves "
+        "with --model",
+    )
     prepared = Prepared.of(data, spec)
 
     def nets() -> Iterator[tuple[ZooModel, Sequence[int]]]:

@@ -26,7 +26,7 @@ from zoo.train.jobs import (
     config_digest,
     fit_seed,
     kinds,
-    learns_from,
+    refuse_seen,
     two_domains,
 )
 from zoo.train.launch import Workers, local
@@ -34,7 +34,6 @@ from zoo.train.recipe import recipe_text
 from zoo.train.score import pool, score, subjects_csv
 from zoo.train.statistics import person_confusions, pooled
 from zoo.train.store import read_json, result_path, run_lock, versions, write_json, write_text
-from zoo.weights import seen_among
 
 __all__ = [
     "Config",
@@ -193,13 +192,12 @@ class _Run:
 
     def refuse_seen(self) -> None:
         """Scoring weights on clips that they were trained on is a leak."""
-        for weights in learns_from(self.config):
-            if known := seen_among(weights, self.data.keys):
-                raise ProtocolError(
-                    f"{weights} was trained on {len(known)} of these {len(self.data)} clips ({known[0]}, …): scoring on them "
-                    f"what starts or learns from it would be a leak; start from an architecture (model.arch), or take weights "
-                    f"that have not seen them"
-                )
+        refuse_seen(
+            self.config,
+            self.data.keys,
+            "scoring on them what starts or learns from it would be a leak; start from an architecture (model.arch), or take "
+            "weights that have not seen them",
+        )
 
     def stamps(self) -> dict[str, Any]:
         """What stands beside every number."""

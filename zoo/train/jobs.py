@@ -73,6 +73,22 @@ def learns_from(config: Config) -> list[str]:
     return [name for name in (model.get("weights"), (model.get("transfer") or {}).get("teacher")) if name]
 
 
+def refuse_seen(config: Config, keys: Sequence[str], why: str) -> None:
+    """Raise ProtocolError where the weights that a training begins with or is taught by were trained on some of the clips.
+
+    Args:
+        keys: of the clips.
+        why: that is wrong, and the way out; the end of the error.
+    """
+    from zoo.weights import seen_among
+
+    for weights in learns_from(config):
+        if known := seen_among(weights, keys):
+            raise ProtocolError(
+                f"{weights} was trained on {len(known)} of these {len(keys)} clips ({known[0]}, …): {why}"
+            )
+
+
 def kinds(config: Config) -> tuple[Any, Any]:
     """The classes of task and data module that a config is for: one domain, or micro-expressions with macro beside them."""
     if two_domains(config):
